@@ -1,0 +1,39 @@
+"""The -O levels: each is a name for a pipeline."""
+
+from __future__ import annotations
+
+from tcc.diagnostics import Exit, fail
+
+LEVELS = {
+    "0": "",
+    "1": "canonicalize,fold,simplify{equality=bits}",
+    "2": "canonicalize,fold,simplify",
+    "3": "canonicalize,fold,simplify",
+    "s": "canonicalize,fold,simplify",
+    "z": "canonicalize,fold,simplify",
+}
+"""The pipeline of each level."""
+
+PROMISES = {
+    "0": "a validated, canonical copy; weights byte for byte",
+    "1": "bit-exact simplification",
+    "2": "value-safe simplification, within 1e-5 relative (default)",
+    "3": "lossy under the loss budget",
+    "s": "smallest under the loss budget",
+    "z": "smallest under the loss budget, however slow",
+}
+"""What each level promises, in a line."""
+
+EXACT = frozenset("012")
+"""Levels that only rewrite: what was illegal on the target in the input may stay so, with a warning."""
+
+
+def pipeline_text(level: int | str) -> str:
+    """The pipeline of a level, ``0`` to ``3``, ``s`` or ``z``.
+
+    Raises:
+        TccError: exit USAGE for any other.
+    """
+    if (name := str(level)) not in LEVELS:
+        raise fail(Exit.USAGE, "E0236", f"unknown level {name!r}", help=f"known: {', '.join(LEVELS)}")
+    return LEVELS[name]

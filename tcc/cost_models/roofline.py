@@ -1,0 +1,154 @@
+"""The roofline: a kernel takes the longer of computing and moving its bytes, and its launch (Williams et al., 2009)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tcc.cost_models import _operations as operations
+from tcc.cost_models._operations import Count, Node, Sized
+from tcc.ir.types import BITS, TensorType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tcc.targets import Target
+
+SLOWER = {
+    "float64": ("float32", 0.5), "float16": ("float32", 0.5), "bfloat16": ("float32", 0.5),
+    "float8e4m3fn": ("float16", 1.0), "float8e4m3fnuz": ("float16", 1.0), "float8e5m2": ("float16", 1.0),
+    "float8e5m2fnuz": ("float16", 1.0), "float8e8m0": ("float16", 1.0), "float4e2m1": ("float16", 1.0),
+    "uint2": ("int8", 1.0), "int2": ("int8", 1.0), "uint4": ("int8", 1.0), "int4": ("int8", 1.0),
+    "uint8": ("int8", 1.0), "int8": ("float32", 1.0), "bool": ("int8", 1.0),
+    "uint16": ("float32", 1.0), "int16": ("float32", 1.0), "uint32": ("float32", 1.0), "int32": ("float32", 1.0),
+    "uint64": ("float32", 0.5), "int64": ("float32", 0.5), "complex64": ("float32", 0.25),
+    "complex128": ("float64", 0.25), "string": ("float32", 0.05),
+}  # fmt: skip
+"""Where a target states no rate for an element type: the type that stands in, and the part of its rate that is left.
+
+Half precision without hardware is computed in float32 between casts; 64-bit lanes hold half as many elements.
+"""
+
+VIEW = 0.1
+"""A view's part of a launch: nothing is computed, but an executor still steps over it."""
+FOLDED = 1e-9
+"""Seconds for a node whose inputs are all constant: it is folded before the model runs, and yet one fewer is better."""
+GRAIN = 131_072
+"""Operations that one thread does before a second one starts (MLAS: 64 Ki multiply-accumulates a thread)."""
+CACHED = 3.0
+"""How much faster than main memory the last cache level is, for what fits into half of it."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a node costs: seconds (always positive), operations (two a multiply-accumulate), bytes moved."""
+
+    seconds: float
+    operations: float
+    nbytes: float
+
+
+class Roofline:
+    """Prices nodes for one target; ``symbols`` gives sizes to symbolic dimensions, ``default_dimension`` to others."""
+
+    def __init__(self, target: Target, symbols: Mapping[str, int] | None = None, default_dimension: int = 1) -> None:
+        self.target = target
+        self._symbols = dict(symbols or {})
+        self._default = default_dimension
+        self._rates = {dtype: self._rate(dtype) for dtype in BITS}
+        self._slowest = min(self._rates.values())
+        self._cached = target.caches[-1].nbytes / 2 if target.caches else 0.0
+        self._sizes: dict[TensorType, Sized] = {}
+
+    def price(
+        self,
+        operator: str,
+        attributes: Mapping[str, object],
+        inputs: Sequence[TensorType | None],
+        outputs: Sequence[TensorType | None],
+        constant_inputs: Sequence[bool] = (),
+    ) -> Price:
+        """The price of one node; never raises for shapes that are unknown (each counts as one element).
+
+        ``constant_inputs`` says which inputs are initialisers: they stream from main memory, where activations
+        that fit stay in the cache. A node with subgraphs is priced without what they do.
+        """
+        if constant_inputs and all(constant_inputs) and operator not in operations.RANDOM:
+            return Price(FOLDED, 0.0, 0.0)
+        launch = self.target.launch_overhead
+        if operator in operations.VIEWS:
+            return Price(VIEW * launch, 0.0, 0.0)
+        sized = self._sizes.get
+        node = Node(
+            attributes,
+            [operations.ABSENT if t is None else sized(t) or self._size(t) for t in inputs],
+            [operations.ABSENT if t is None else sized(t) or self._size(t) for t in outputs],
+        )
+        count = operations.COUNTS.get(operator, operations.UNKNOWN)
+        work = count.operations(node)
+        streamed, kept = _traffic(operator, node, constant_inputs)
+        speed = self._rates.get("int8" if count.integer else _dtype(inputs, outputs), self._slowest)
+        computing = self._computing(_padded(work, count, node, self.target.alignment), speed)
+        moving = (streamed + kept / (CACHED if kept <= self._cached else 1.0)) / self.target.bandwidth
+        efficiency = operations.GROUPED if _is_grouped(count, attributes) else count.efficiency
+        return Price(max(computing, moving) / efficiency + launch, work, streamed + kept)
+
+    def _size(self, tensor: TensorType) -> Sized:
+        shape = tensor.sizes(self._symbols, self._default)
+        elements = tensor.elements(self._symbols, self._default)
+        self._sizes[tensor] = sized = Sized(shape, elements, elements * BITS.get(tensor.dtype, 32) / 8)
+        return sized
+
+    def _computing(self, work: float, speed: float) -> float:
+        """Seconds: the first grain of work runs on one thread, the rest on all."""
+        alone = min(work, GRAIN)
+        return alone / (speed * self.target.single_thread) + (work - alone) / speed
+
+    def _rate(self, dtype: str) -> float:
+        """Operations per second in ``dtype``, that of a slower type where the target states none."""
+        part = 1.0
+        while dtype not in self.target.peak:
+            if dtype not in SLOWER:
+                return part * min(self.target.peak.values())
+            dtype, left = SLOWER[dtype]
+            part *= left
+        return part * self.target.peak[dtype]
+
+
+def _dtype(inputs: Sequence[TensorType | None], outputs: Sequence[TensorType | None]) -> str:
+    """The type that a node computes in: that of its first float input, else of its first tensor."""
+    first = ""
+    for tensor in (*inputs, *outputs):
+        if tensor is not None:
+            if "float" in tensor.dtype:
+                return tensor.dtype
+            first = first or tensor.dtype
+    return first
+
+
+def _traffic(operator: str, node: Node, constant: Sequence[bool]) -> tuple[float, float]:
+    """Bytes of initialisers, which come from main memory, and of activations."""
+    kept = sum([tensor.nbytes for tensor in node.outputs])
+    streamed = 0.0
+    for index, tensor in enumerate(node.inputs):
+        read = tensor.nbytes
+        if index == 0 and operator in operations.READS_RESULTS:
+            read = min(read, kept)
+        if index < len(constant) and constant[index]:
+            streamed += read
+        else:
+            kept += read
+    return streamed, kept
+
+
+def _is_grouped(count: Count, attributes: Mapping[str, object]) -> bool:
+    """Whether a convolution is split into groups, whose short inner products leave multipliers idle."""
+    return count.width is operations.channels and attributes.get("group", 1) != 1
+
+
+def _padded(work: float, count: Count, node: Node, alignment: int) -> float:
+    """The work that the lanes do: a dense kernel computes its last, partly filled vector in full."""
+    if count.width is None or not work:
+        return work
+    width = count.width(node)
+    return work * (-(-width // alignment) * alignment / width) if width else work

@@ -1,0 +1,142 @@
+"""Rules that carry the facts (type, constancy, known value, view) to the classes that rewrites make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+
+from egglog import RewriteOrRule, Ruleset, String, eq, i64, join, rule, ruleset, set_, union, var
+
+from tcc.ir import facts
+from tcc.ir.host import condition, text_function
+from tcc.ir.language import (
+    OPERATORS,
+    Tensor,
+    Tensors,
+    Transpose,
+    absent,
+    cons,
+    constant,
+    constants,
+    kind,
+    kinds,
+    known,
+    literal,
+    nil,
+    project,
+    view,
+)
+
+VALUE_INPUTS = {
+    "Reshape": (1,), "Expand": (1,), "Unsqueeze": (1,), "Squeeze": (1,), "Tile": (1,), "ReduceMean": (1,),
+    "ReduceSum": (1,), "Pad": (1, 3), "Slice": (1, 2, 3, 4), "Split": (1,),
+}  # fmt: skip
+"""Inputs whose value decides the output's shape: inference waits until it is known."""
+
+
+VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+"""Operators that keep the elements in their row-major order."""
+
+
+@text_function
+def infer_first(operator: str, opset: int, attributes: str, types: str, values: str) -> str:
+    """The type of a node's first output; empty where ONNX's inference cannot tell."""
+    found = facts.infer(operator, opset, attributes, types, values)
+    return found[0] if found else ""
+
+
+@text_function
+def infer_output(operator: str, opset: int, attributes: str, types: str, values: str, output: int) -> str:
+    """The type of one output of a node that has several."""
+    found = facts.infer(operator, opset, attributes, types, values)
+    return found[output] if output < len(found) else ""
+
+
+@condition
+def is_fixed(value: str) -> bool:
+    """Whether a known value has no symbolic element."""
+    known_value = facts.parse_known(value)
+    return known_value is not None and known_value.is_fixed
+
+
+@text_function
+def kind_of_literal(value: str) -> str:
+    """The type of a literal."""
+    known_value = facts.parse_known(value)
+    return "" if known_value is None else str(facts.TensorType(known_value.dtype, known_value.shape))
+
+
+@condition
+def moves_nothing(permutation: str, before: str) -> bool:
+    """Whether a transposition leaves the row-major order: only dimensions of size 1 change places."""
+    kind_before, order = facts.parse_kind(before), facts.permutation(permutation, before)
+    if kind_before is None or kind_before.shape is None or order is None:
+        return False
+    moved = [axis for axis in order if kind_before.shape[axis] != 1]
+    return moved == sorted(moved)
+
+
+@ruleset
+def common(
+    t: Tensor, x: Tensor, y: Tensor, xs: Tensors, ys: Tensors, k: String, s: String
+) -> Iterator[RewriteOrRule]:
+    """Facts of leaves and lists; a fixed known value is as good as the literal; views of views are views."""
+    yield rule(eq(t).to(absent())).then(set_(kind(t)).to(""), set_(known(t)).to(""), constant(t))
+    yield rule(eq(t).to(literal(k))).then(set_(known(t)).to(k), set_(kind(t)).to(kind_of_literal(k)), constant(t))
+    yield rule(eq(k).to(known(t)), is_fixed(k)).then(union(t).with_(literal(k)))
+    yield rule(eq(xs).to(nil())).then(set_(kinds(xs)).to(""), constants(xs))
+    yield rule(eq(xs).to(cons(x, ys)), eq(k).to(kind(x)), eq(s).to(kinds(ys))).then(
+        set_(kinds(xs)).to(join(k, String("|"), s))
+    )
+    yield rule(eq(xs).to(cons(x, ys)), constant(x), constants(ys)).then(constants(xs))
+    yield rule(view(t, x), view(x, y)).then(view(t, y))
+
+
+@ruleset
+def transposed_views(t: Tensor, x: Tensor, a: String, k: String) -> Iterator[RewriteOrRule]:
+    """A transposition that only moves dimensions of size 1 is a view."""
+    yield rule(eq(t).to(Transpose(x, a)), eq(k).to(kind(x)), moves_nothing(a, k)).then(view(t, x))
+
+
+@cache
+def _rules(name: str, opset: int) -> Ruleset:
+    """How the facts of one operator's inputs make those of its output."""
+    operator = OPERATORS[name]
+    result = ruleset(name=f"facts_{name}_{opset}")
+    t, a = var("t", Tensor), var("a", String)
+    if operator.variadic:
+        xs, k = var("xs", Tensors), var("k", String)
+        types = infer_first(name, opset, a, k, "")
+        made = eq(t).to(operator.function(xs, a))
+        result.append(rule(made, eq(k).to(kinds(xs))).then(set_(kind(t)).to(types)))
+        result.append(rule(made, constants(xs)).then(constant(t)))
+        return result
+    inputs = [var(f"x{i}", Tensor) for i in range(operator.inputs)]
+    node = operator.function(*inputs, a)
+    output = var("o", i64)
+    made = eq(t).to(project(node, output) if operator.several else node)
+    types = [var(f"k{i}", String) for i in range(operator.inputs)]
+    values = {i: var(f"v{i}", String) for i in VALUE_INPUTS.get(name, ())}
+    facts_given = [eq(k).to(kind(x)) for k, x in zip(types, inputs, strict=True)]
+    facts_given += [eq(v).to(known(inputs[i])) for i, v in values.items()]
+    all_types, all_values = _joined(types), _joined([values.get(i, String("")) for i in range(operator.inputs)])
+    if operator.several:
+        inferred = infer_output(name, opset, a, all_types, all_values, output)
+    else:
+        inferred = infer_first(name, opset, a, all_types, all_values)
+    result.append(rule(made, *facts_given).then(set_(kind(t)).to(inferred)))
+    result.append(rule(made, *(constant(x) for x in inputs)).then(constant(t)))
+    if name in VIEWS:
+        result.append(rule(made).then(view(t, inputs[0])))
+    return result
+
+
+def _joined(texts: Sequence[String]) -> String:
+    parts = [part for text in texts for part in (String("|"), text)][1:]
+    return join(*parts) if len(parts) > 1 else parts[0]
+
+
+def rules_for(names: Iterable[str], opset: int) -> list[Ruleset]:
+    """The analysis of these operators in a model of this opset."""
+    typed = sorted(set(names) & OPERATORS.keys())
+    return [common, *([transposed_views] if "Transpose" in typed else []), *(_rules(name, opset) for name in typed)]

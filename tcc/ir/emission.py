@@ -1,0 +1,239 @@
+"""Writes a chosen program back into its graph, names, order and signature kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir
+
+from tcc.ir.building import Builder
+from tcc.ir.folding import evaluate, original_of, tensor_at_hand
+from tcc.ir.frozen import Frozen
+from tcc.ir.importing import Imported, bodies, captured_values
+from tcc.ir.problem import LEAF, STORED, Candidate
+
+
+def emit(
+    imported: Imported,
+    frozen: Frozen,
+    choice: Mapping[int, Candidate],
+    used: set[int],
+    opsets: Mapping[str, int],
+    taken: set[str],
+) -> None:
+    """Replace the graph's nodes and initialisers by the chosen program.
+
+    Args:
+        imported: the graph and its e-graph; the graph is changed in place.
+        frozen: the read-out that was extracted from.
+        choice: the program.
+        used: its classes.
+        opsets: versions of the domains.
+        taken: names that exist anywhere in the model; new ones are added.
+    """
+    builder = Builder(imported, frozen, choice, opsets[""])
+    names = _Names(taken)
+    constants = _constants(imported, frozen, builder, used, opsets, names)
+    old_nodes = list(imported.graph)
+    old_outputs = list(imported.graph.outputs)
+    for c in used:
+        if choice[c].node == LEAF:
+            builder.values[c] = _leaf(imported, frozen, c)
+    builder.build(used)
+    _name_values(imported, frozen, builder, used, names)
+    outputs = _outputs(imported, frozen, builder, old_outputs, names)
+    _rewire_bodies(imported, frozen, builder, old_nodes)
+    _replace(imported.graph, old_nodes, builder.nodes, outputs, constants)
+
+
+@dataclass
+class _Names:
+    """Fresh names, stable from run to run."""
+
+    taken: set[str]
+    used: set[str] = field(default_factory=set)
+
+    def fresh(self, base: str) -> str:
+        name, i = base, 0
+        while name in self.taken:
+            i += 1
+            name = f"{base}_{i}"
+        self.taken.add(name)
+        return name
+
+
+def _leaf(imported: Imported, frozen: Frozen, c: int) -> onnx_ir.Value:
+    for number in frozen.classes[c].numbers:
+        v = imported.values[number]
+        if v is not None and is_leaf(imported.graph, v):
+            return v
+    raise AssertionError("a leaf class holds a leaf")
+
+
+def is_leaf(graph: onnx_ir.Graph, v: onnx_ir.Value) -> bool:
+    """Whether a value is an input of the graph or comes from an enclosing one."""
+    producer = v.producer()
+    return (producer is None or producer.graph is not graph) and v.const_value is None
+
+
+def _constants(
+    imported: Imported,
+    frozen: Frozen,
+    builder: Builder,
+    used: set[int],
+    opsets: Mapping[str, int],
+    names: _Names,
+) -> list[onnx_ir.Value]:
+    """The values of the stored classes; those that nobody holds yet are computed here."""
+    stored = [c for c in sorted(used) if builder.choice[c].node.operator == STORED]
+    computed = evaluate(
+        imported, frozen, [c for c in stored if tensor_at_hand(imported, frozen, c) is None], opsets
+    )
+    made: list[onnx_ir.Value] = []
+    for c in stored:
+        v = original_of(imported, frozen, c)
+        if v is None or (v.producer() is not None):
+            tensor = onnx_ir.tensor(computed[c]) if c in computed else tensor_at_hand(imported, frozen, c)
+            assert tensor is not None
+            base = next((imported.values[n] for n in frozen.classes[c].numbers), None)
+            v = onnx_ir.Value(name=_base_name(base) or names.fresh("constant"))
+            v.const_value, v.type = tensor, onnx_ir.TensorType(tensor.dtype)
+            v.shape = onnx_ir.Shape(tuple(tensor.shape))
+        builder.values[c] = v
+        if v.graph is None or v.graph is imported.graph:
+            made.append(v)
+    return made
+
+
+def _base_name(v: onnx_ir.Value | None) -> str:
+    return "" if v is None or not v.name or v.is_graph_output() else v.name
+
+
+def _name_values(imported: Imported, frozen: Frozen, builder: Builder, used: set[int], names: _Names) -> None:
+    """Name what the nodes compute: as the imported value was called, an output of the graph above all."""
+    made = {v: c for c, v in sorted(builder.values.items()) if v is not None and v.producer() is not None}
+    for node in builder.nodes:
+        for v in node.outputs:
+            c = made.get(v)
+            if c is None:
+                # Not read by anyone: the empty name of an optional output, or one that the schema asks for.
+                v.name = v.name if v.name == "" else names.fresh(f"{node.op_type.lower()}_unused")
+                continue
+            numbers = [imported.values[n] for n in frozen.classes[c].numbers]
+            known = [w for w in numbers if w is not None and w.name and w.const_value is None]
+            outputs = [w for w in known if w.is_graph_output() and w in imported.graph.outputs]
+            inside = [w for w in known if not is_leaf(imported.graph, w) and not w.is_graph_output()]
+            if outputs or inside:
+                v.name = (outputs or inside)[0].name
+                v.metadata_props.update((outputs or inside)[0].metadata_props)
+            else:
+                v.name = names.fresh(f"{_first_name(node)}{node.op_type.lower()}")
+        origin = _origin(imported, frozen, made, node)
+        if origin is not None:
+            node.name = origin.name
+            node.metadata_props.update(origin.metadata_props)
+        elif not node.name:
+            node.name = names.fresh(f"{node.outputs[0].name}/{node.op_type}")
+
+
+def _first_name(node: onnx_ir.Node) -> str:
+    first = next((v.name for v in node.inputs if v is not None and v.name), "")
+    return f"{first}/" if first else ""
+
+
+def _origin(
+    imported: Imported, frozen: Frozen, made: Mapping[onnx_ir.Value, int], node: onnx_ir.Node
+) -> onnx_ir.Node | None:
+    """The imported node that this one stands for: same operator, same value."""
+    for v in node.outputs:
+        for number in frozen.classes[made[v]].numbers if v in made else ():
+            old = imported.values[number]
+            producer = None if old is None else old.producer()
+            if producer is not None and producer.op_type == node.op_type and producer.graph is imported.graph:
+                return producer
+    return None
+
+
+def _outputs(
+    imported: Imported, frozen: Frozen, builder: Builder, old: list[onnx_ir.Value], names: _Names
+) -> list[onnx_ir.Value]:
+    """The graph's outputs under their own names and types; one that is not computed by a node gets one."""
+    done: set[onnx_ir.Value] = set()
+    outputs: list[onnx_ir.Value] = []
+    for output in old:
+        c = frozen.of[imported.numbers[output]]
+        v = builder.input(c)
+        assert v is not None
+        if v.producer() is None or v in done or v.name != output.name or _is_outer(v):
+            v = _copied(imported, frozen, builder, c, v, names)
+        v.name, v.type, v.shape = output.name, output.type, output.shape
+        v.metadata_props.update(output.metadata_props)
+        done.add(v)
+        outputs.append(v)
+    return outputs
+
+
+def _is_outer(v: onnx_ir.Value) -> bool:
+    # The new nodes are in no graph yet: whoever stands in one belongs to an enclosing graph.
+    producer = v.producer()
+    return producer is not None and producer.graph is not None
+
+
+def _copied(
+    imported: Imported, frozen: Frozen, builder: Builder, c: int, v: onnx_ir.Value, names: _Names
+) -> onnx_ir.Value:
+    """A node that gives an input, a constant or another output a second name."""
+    if v.const_value is not None:
+        node = onnx_ir.Node("", "Constant", [], [onnx_ir.AttrTensor("value", v.const_value)], version=builder.opset)
+    else:
+        node = onnx_ir.Node("", "Identity", [v], version=builder.opset)
+    origin = next((imported.values[n] for n in frozen.classes[c].numbers), None)
+    node.name = names.fresh(f"{origin.name if origin is not None else 'output'}/{node.op_type}")
+    builder.nodes.append(node)
+    return node.outputs[0]
+
+
+def _rewire_bodies(imported: Imported, frozen: Frozen, builder: Builder, old_nodes: list[onnx_ir.Node]) -> None:
+    """Point the bodies of carried nodes at the new values of what they capture."""
+    for node in builder.nodes:
+        captured = captured_values(node)
+        for v in captured:
+            new = builder.input(frozen.of[imported.numbers[v]])
+            if new is None or new is v:
+                continue
+            for body in bodies(node):
+                _replace_in(body, v, new)
+
+
+def _replace_in(body: onnx_ir.Graph, old: onnx_ir.Value, new: onnx_ir.Value) -> None:
+    for node in body.all_nodes():
+        for i, v in enumerate(node.inputs):
+            if v is old:
+                node.replace_input_with(i, new)
+    for graph in (body, *body.subgraphs()):
+        for i, v in enumerate(graph.outputs):
+            if v is old:
+                graph.outputs[i] = new
+
+
+def _replace(
+    graph: onnx_ir.Graph,
+    old_nodes: list[onnx_ir.Node],
+    nodes: list[onnx_ir.Node],
+    outputs: list[onnx_ir.Value],
+    constants: list[onnx_ir.Value],
+) -> None:
+    graph.outputs.clear()
+    for node in old_nodes:
+        for i in range(len(node.inputs)):
+            node.replace_input_with(i, None)
+    graph.remove(old_nodes)
+    used = {v for node in nodes for v in (*node.inputs, *captured_values(node)) if v is not None}
+    for v in list(graph.initializers.values()):
+        del graph.initializers[v.name or ""]
+    for v in constants:
+        if v in used:
+            graph.initializers.add(v)
+    graph.extend(nodes)
+    graph.outputs.extend(outputs)

@@ -1,0 +1,186 @@
+"""The e-graph read back as plain values: classes, their nodes, their facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import networkx as nx
+from egglog import EGraph
+
+from tcc.ir import facts
+from tcc.ir.facts import Known
+from tcc.ir.language import OPERATORS
+from tcc.ir.types import TensorType
+
+
+@dataclass(frozen=True)
+class ENode:
+    """One way to compute a class: an operator, its attribute key, and the classes it reads.
+
+    ``operator`` is an ONNX name, or ``value``, ``literal``, ``absent`` (leaves), ``opaque`` (a node carried
+    through, whose key stands in ``attributes``) or ``project`` (output ``output`` of the class it reads).
+    """
+
+    operator: str
+    attributes: str
+    inputs: tuple[int, ...]
+    output: int = 0
+
+    @property
+    def order(self) -> tuple[str, str, tuple[int, ...], int]:
+        """What nodes are sorted by."""
+        return self.operator, self.attributes, self.inputs, self.output
+
+
+@dataclass
+class EClass:
+    """Equal programs, and what is known of their value; ``numbers`` are the imported values in the class."""
+
+    nodes: list[ENode] = field(default_factory=list)
+    kind: TensorType | None = None
+    known: Known | None = None
+    constant: bool = False
+    original_constant: bool = False
+    several: bool = False
+    numbers: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A read-out of an e-graph; ``of[n]`` is the class of imported value ``n``."""
+
+    classes: list[EClass]
+    of: dict[int, int]
+
+    @property
+    def node_count(self) -> int:
+        """Programs' nodes in all classes."""
+        return sum(len(c.nodes) for c in self.classes)
+
+    def reachable(self, roots: list[int]) -> set[int]:
+        """Classes that some program of the roots may use."""
+        seen, stack = set(roots), list(roots)
+        while stack:
+            for node in self.classes[stack.pop()].nodes:
+                fresh = [c for c in node.inputs if c not in seen]
+                seen.update(fresh)
+                stack.extend(fresh)
+        return seen
+
+    def components(self, among: set[int]) -> Iterator[set[int]]:
+        """Strongly connected components with more than one class, or one class that reads itself."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from(sorted(among))
+        graph.add_edges_from(
+            (c, i) for c in sorted(among) for node in self.classes[c].nodes for i in node.inputs if i in among
+        )
+        for component in nx.strongly_connected_components(graph):
+            if len(component) > 1 or any(graph.has_edge(c, c) for c in component):
+                yield component
+
+
+class _Reader:
+    """Turns rows of opaque egglog values into numbered classes."""
+
+    def __init__(self, egraph: EGraph) -> None:
+        # The typed API's freeze builds an expression a row; a read-out needs only the rows.
+        self.bindings: Any = egraph._egraph  # noqa: SLF001 - egglog offers no public access to the bindings' e-graph
+        self.functions: dict[str, Any] = self.bindings.freeze().functions
+        self.classes: list[EClass] = []
+        self.numbers: dict[Any, int] = {}
+        self.lists: dict[Any, tuple[Any, Any] | None] = {}
+        self.unrolled: dict[Any, tuple[int, ...]] = {}
+
+    def rows(self, name: str) -> list[Any]:
+        function = self.functions.get(name)
+        return [] if function is None else [row for row in function.rows if not row.subsumed]
+
+    def text(self, v: Any) -> str:
+        return str(self.bindings.value_to_string(v))
+
+    def class_of(self, v: Any) -> int:
+        """The class's number: in the order of egglog's own."""
+        return self.numbers[v]
+
+    def number_classes(self, names: list[str]) -> None:
+        found = {row.output for name in names for row in self.rows(name)}
+        for v in sorted(found):
+            self.numbers[v] = len(self.classes)
+            self.classes.append(EClass())
+
+    def list_of(self, v: Any) -> tuple[int, ...]:
+        """A list of inputs as classes; long ones without recursion."""
+        cells, at = [], v
+        while at not in self.unrolled and (cell := self.lists[at]) is not None:
+            cells.append((at, cell[0]))
+            at = cell[1]
+        tail = self.unrolled.get(at, ())
+        for key, head in reversed(cells):
+            tail = (self.class_of(head), *tail)
+            self.unrolled[key] = tail
+        return tail
+
+
+def freeze(egraph: EGraph) -> Frozen:
+    """The classes of an e-graph that was made by ``import_graph``."""
+    reader = _Reader(egraph)
+    tensors = ["value", "literal", "absent", "project", *(n for n, o in OPERATORS.items() if not o.several)]
+    several = ["results_value", "opaque", *(n for n, o in OPERATORS.items() if o.several)]
+    reader.number_classes([*tensors, *several])
+    for row in reader.rows("cons"):
+        reader.lists[row.output] = (row.inputs[0], row.inputs[1])
+    for row in reader.rows("nil"):
+        reader.lists[row.output] = None
+    of = _read_leaves(reader)
+    _read_operators(reader)
+    _read_facts(reader)
+    for c in reader.classes:
+        c.nodes.sort(key=lambda node: node.order)
+    return Frozen(reader.classes, of)
+
+
+def _read_leaves(reader: _Reader) -> dict[int, int]:
+    of: dict[int, int] = {}
+    for row in reader.rows("value"):
+        number, c = reader.bindings.value_to_i64(row.inputs[0]), reader.class_of(row.output)
+        of[number] = c
+        reader.classes[c].numbers.append(number)
+    for row in reader.rows("literal"):
+        text = reader.text(row.inputs[0])
+        reader.classes[reader.class_of(row.output)].nodes.append(ENode("literal", text, ()))
+    for row in reader.rows("absent"):
+        reader.classes[reader.class_of(row.output)].nodes.append(ENode("absent", "", ()))
+    for c in reader.classes:
+        c.numbers.sort()
+    return of
+
+
+def _read_operators(reader: _Reader) -> None:
+    for row in reader.rows("project"):
+        node = ENode("project", "", (reader.class_of(row.inputs[0]),), reader.bindings.value_to_i64(row.inputs[1]))
+        reader.classes[reader.class_of(row.output)].nodes.append(node)
+    for row in reader.rows("opaque"):
+        c = reader.classes[reader.class_of(row.output)]
+        c.several = True
+        c.nodes.append(ENode("opaque", reader.text(row.inputs[0]), reader.list_of(row.inputs[1])))
+    for name, operator in OPERATORS.items():
+        for row in reader.rows(name):
+            c = reader.classes[reader.class_of(row.output)]
+            c.several = operator.several
+            *inputs, key = row.inputs
+            read = reader.list_of(inputs[0]) if operator.variadic else tuple(map(reader.class_of, inputs))
+            c.nodes.append(ENode(name, reader.text(key), read))
+
+
+def _read_facts(reader: _Reader) -> None:
+    for row in reader.rows("kind"):
+        reader.classes[reader.class_of(row.inputs[0])].kind = facts.parse_kind(reader.text(row.output))
+    for row in reader.rows("known"):
+        reader.classes[reader.class_of(row.inputs[0])].known = facts.parse_known(reader.text(row.output))
+    for row in reader.rows("constant"):
+        reader.classes[reader.class_of(row.inputs[0])].constant = True
+    for row in reader.rows("original_constant"):
+        reader.classes[reader.class_of(row.inputs[0])].original_constant = True
+

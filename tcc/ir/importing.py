@@ -1,0 +1,330 @@
+"""A graph becomes an e-graph in bulk: tables of rows, then one rule an operator."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir
+from egglog import EGraph, RewriteOrRule, String, i64, relation, rule, ruleset, set_, union, var
+
+from tcc.ir import attributes, facts
+from tcc.ir.language import (
+    OPERATORS,
+    absent,
+    cons,
+    constant,
+    kind,
+    known,
+    list_value,
+    nil,
+    opaque,
+    original_constant,
+    project,
+    results_value,
+    value,
+)
+from tcc.ir.model import tensor_type
+
+ABSENT = 0
+"""The number of an optional input that is not given."""
+NIL = 0
+"""The number of the empty list."""
+
+RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
+"""Operators whose two occurrences are two draws: never merged, never folded."""
+_PURE_DOMAINS = frozenset({"", "ai.onnx.ml", "com.microsoft"})
+_IMPURE = "!"
+
+
+@dataclass
+class Imported:
+    """The e-graph of one graph and what its numbers stand for.
+
+    ``values[n]`` is the graph's value that ``value(n)`` names; ``nodes[key]`` the node behind an opaque key.
+    """
+
+    egraph: EGraph
+    graph: onnx_ir.Graph
+    values: list[onnx_ir.Value | None] = field(default_factory=lambda: [None])
+    numbers: dict[onnx_ir.Value, int] = field(default_factory=dict)
+    nodes: dict[str, onnx_ir.Node] = field(default_factory=dict)
+    operators: set[str] = field(default_factory=set)
+
+    def number(self, v: onnx_ir.Value | None) -> int:
+        """The number of a value, given on first sight; ``ABSENT`` for no value."""
+        if v is None:
+            return ABSENT
+        if v not in self.numbers:
+            self.numbers[v] = len(self.values)
+            self.values.append(v)
+        return self.numbers[v]
+
+
+@dataclass
+class _Tables:
+    """Rows by relation, written as tab-separated files that egglog reads at once."""
+
+    rows: dict[str, list[str]] = field(default_factory=dict)
+    lists: dict[tuple[int, ...], int] = field(default_factory=lambda: {(): NIL})
+
+    def add(self, table: str, *cells: object) -> None:
+        self.rows.setdefault(table, []).append("\t".join(map(str, cells)))
+
+    def list_of(self, numbers: tuple[int, ...]) -> int:
+        """The number of a list of inputs; equal lists are one, and share their tails."""
+        if numbers not in self.lists:
+            tail = self.list_of(numbers[1:])
+            self.lists[numbers] = len(self.lists)
+            self.add("cell", self.lists[numbers], numbers[0], tail)
+        return self.lists[numbers]
+
+
+def import_graph(graph: onnx_ir.Graph, opset: int, symbolic: Mapping[str, str]) -> Imported:
+    """The e-graph of one graph, its types and small constants as facts.
+
+    Args:
+        graph: types of its values as far as known; bodies of its nodes are left alone.
+        opset: version of the default domain.
+        symbolic: known values that are not initialisers (shapes), by value name, as ``facts.Known`` texts.
+    """
+    imported, tables = Imported(EGraph(), graph), _Tables()
+    twins = _twins(graph)
+    for v in graph.inputs:
+        if not v.is_initializer():
+            imported.number(v)
+    for v in graph.initializers.values():
+        _add_initializer(imported, tables, v, twins.get(v, v))
+    for node in graph:
+        _add_node(imported, tables, node, opset)
+    for v in graph.outputs:
+        imported.number(v)
+    own = set(graph.initializers.values())
+    for number, v in enumerate(imported.values):
+        if v is None:
+            continue
+        if kind_found := tensor_type(v):
+            tables.add("type", number, facts.kind_text(kind_found))
+        if v.const_value is not None and v not in own:
+            _add_constant(tables, number, v)
+        if text := symbolic.get(v.name or ""):
+            tables.add("known", number, text)
+    _load(imported, tables)
+    return imported
+
+
+def _twins(graph: onnx_ir.Graph) -> dict[onnx_ir.Value, onnx_ir.Value]:
+    """Large initialisers with the same content as an earlier one, with that one."""
+    groups: dict[tuple[object, ...], list[onnx_ir.Value]] = {}
+    twins: dict[onnx_ir.Value, onnx_ir.Value] = {}
+    for v in graph.initializers.values():
+        tensor = v.const_value
+        if tensor is None or tensor.size <= facts.LARGEST_KNOWN or tensor.dtype == onnx_ir.DataType.STRING:
+            continue
+        content = tensor.numpy()
+        # The first bytes tell nearly all different weights apart without reading the rest.
+        head = content.reshape(-1)[:64].tobytes()
+        group = groups.setdefault((tensor.dtype, tuple(tensor.shape), head), [])
+        first = next((w for w in group if _same_bytes(w, content)), None)
+        if first is None:
+            group.append(v)
+        else:
+            twins[v] = first
+    return twins
+
+
+def _same_bytes(v: onnx_ir.Value, content: np.ndarray) -> bool:
+    assert v.const_value is not None
+    other = v.const_value.numpy()
+    return bool(np.array_equal(_bits(other), _bits(content)))
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _add_initializer(imported: Imported, tables: _Tables, v: onnx_ir.Value, twin: onnx_ir.Value) -> None:
+    number = imported.number(v)
+    if twin is not v:
+        tables.add("alias", number, imported.number(twin))
+    else:
+        _add_constant(tables, number, v)
+
+
+def _add_constant(tables: _Tables, number: int, v: onnx_ir.Value) -> None:
+    tensor = v.const_value
+    assert tensor is not None
+    tables.add("constant", number)
+    if tensor.size <= facts.LARGEST_KNOWN and (text := facts.known_text(tensor.numpy())):
+        tables.add("known", number, text)
+
+
+def _add_node(imported: Imported, tables: _Tables, node: onnx_ir.Node, opset: int) -> None:
+    operator = OPERATORS.get(node.op_type) if node.domain == "" else None
+    plain = attributes.plain(node)
+    inputs = [imported.number(v) for v in node.inputs]
+    used = [i for i, v in enumerate(node.outputs) if v.name and (v.uses() or v.is_graph_output())]
+    fits = (
+        operator is not None
+        and plain is not None
+        and (operator.variadic or len(inputs) <= operator.inputs)
+        and (operator.several or used in ([], [0]))
+        and not (operator.variadic and not inputs)
+        and _is_deterministic(node)
+    )
+    if not fits or operator is None or plain is None:
+        _add_opaque(imported, tables, node, inputs, used, plain)
+        return
+    imported.operators.add(operator.name)
+    if operator.several:
+        plain = {**plain, "#outputs": len(node.outputs)}
+    key = attributes.key_of(plain)
+    if operator.variadic:
+        cells: list[object] = [tables.list_of(tuple(inputs))]
+    else:
+        cells = [*inputs, *[ABSENT] * (operator.inputs - len(inputs))]
+    if operator.several:
+        number = imported.number(node.outputs[0])
+        tables.add(operator.name, number, *cells, key)
+        for i in used:
+            tables.add("project", imported.number(node.outputs[i]), number, i)
+    else:
+        tables.add(operator.name, imported.number(node.outputs[0]), *cells, key)
+
+
+def _is_deterministic(node: onnx_ir.Node) -> bool:
+    # Dropout draws only in training mode, which its third input switches on.
+    return node.op_type != "Dropout" or len(node.inputs) < 3 or node.inputs[2] is None  # noqa: PLR2004
+
+
+def _add_opaque(
+    imported: Imported,
+    tables: _Tables,
+    node: onnx_ir.Node,
+    inputs: list[int],
+    used: list[int],
+    plain: dict[str, attributes.Plain] | None,
+) -> None:
+    captured = [imported.number(v) for v in captured_values(node)]
+    pure = node.domain in _PURE_DOMAINS and node.op_type not in RANDOM and plain is not None and not node.overload
+    pure = pure and not (node.op_type == "Dropout" and not _is_deterministic(node))
+    outputs = "".join("1" if v.name else "0" for v in node.outputs)
+    name = f"{node.domain}::{node.op_type}:{outputs}"
+    if pure and plain is not None:
+        key = f"{name}:{attributes.key_of(plain)}"
+    else:
+        key = f"{_IMPURE}{name}:{len(imported.nodes)}"
+    imported.nodes.setdefault(key, node)
+    number = imported.number(node.outputs[0]) if node.outputs else len(imported.values)
+    tables.add("opaque", number, key, tables.list_of((*inputs, *captured)))
+    for i in used:
+        tables.add("project", imported.number(node.outputs[i]), number, i)
+
+
+def bodies(node: onnx_ir.Node) -> list[onnx_ir.Graph]:
+    """The graphs inside a node: branches, loop bodies."""
+    found: list[onnx_ir.Graph] = []
+    for attribute in node.attributes.values():
+        if attribute.type == onnx_ir.AttributeType.GRAPH:
+            found.append(attribute.as_graph())
+        elif attribute.type == onnx_ir.AttributeType.GRAPHS:
+            found.extend(attribute.as_graphs())
+    return found
+
+
+def has_bodies(node: onnx_ir.Node) -> bool:
+    """Whether a node contains graphs."""
+    return any(
+        a.type in (onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS) for a in node.attributes.values()
+    )
+
+
+def captured_values(node: onnx_ir.Node) -> list[onnx_ir.Value]:
+    """Values of enclosing graphs that the node's bodies use, each once, in order of first use."""
+    if not has_bodies(node):
+        return []
+    return list(dict.fromkeys(v for body in bodies(node) for v in _captured(body)))
+
+
+def _captured(body: onnx_ir.Graph) -> list[onnx_ir.Value]:
+    own = {*body.inputs, *body.initializers.values()}
+    nodes = list(body)
+    for node in nodes:
+        own.update(node.outputs)
+    used = [v for node in nodes for v in (*node.inputs, *captured_values(node)) if v is not None]
+    used += list(body.outputs)
+    return [v for v in used if v not in own]
+
+
+def is_pure(key: str) -> bool:
+    """Whether an opaque node gives the same outputs for the same inputs, as far as is known."""
+    return not key.startswith(_IMPURE)
+
+
+_number = var("n", i64), var("a", i64), var("b", i64), var("c", i64), var("d", i64), var("e", i64), var("f", i64)
+_text = var("s", String)
+
+
+def _relations() -> dict[str, tuple[Callable[..., Any], RewriteOrRule]]:
+    """Each table's relation and the rule that turns its rows into the e-graph."""
+    n, a, b, *_ = _number
+    columns = {
+        "type": ((i64, String), lambda r: rule(r(n, _text)).then(set_(kind(value(n))).to(_text))),
+        "known": ((i64, String), lambda r: rule(r(n, _text)).then(set_(known(value(n))).to(_text))),
+        "constant": ((i64,), lambda r: rule(r(n)).then(constant(value(n)), original_constant(value(n)))),
+        "alias": ((i64, i64), lambda r: rule(r(n, a)).then(union(value(n)).with_(value(a)))),
+        "cell": (
+            (i64, i64, i64),
+            lambda r: rule(r(n, a, b)).then(union(list_value(n)).with_(cons(value(a), list_value(b)))),
+        ),
+        "opaque": (
+            (i64, String, i64),
+            lambda r: rule(r(n, _text, a)).then(union(results_value(n)).with_(opaque(_text, list_value(a)))),
+        ),
+        "project": (
+            (i64, i64, i64),
+            lambda r: rule(r(n, a, b)).then(union(value(n)).with_(project(results_value(a), b))),
+        ),
+    }
+    tables = {name: _table(name, types, make) for name, (types, make) in columns.items()}
+    for name, operator in OPERATORS.items():
+        types = (i64, *[i64] * operator.inputs, String)
+        tables[name] = _table(name, types, _operator_rule(name))
+    return tables
+
+
+def _operator_rule(name: str) -> Callable[[Callable[..., Any]], RewriteOrRule]:
+    operator = OPERATORS[name]
+    n, *inputs = _number[: operator.inputs + 1]
+    made = operator.function(*(list_value(i) if operator.variadic else value(i) for i in inputs), _text)
+    target = results_value(n) if operator.several else value(n)
+    return lambda row: rule(row(n, *inputs, _text)).then(union(target).with_(made))
+
+
+def _table(
+    name: str, types: tuple[type, ...], make: Callable[[Callable[..., Any]], RewriteOrRule]
+) -> tuple[Callable[..., Any], RewriteOrRule]:
+    rows = relation(f"rows_{name}", *types)
+    return rows, make(rows)
+
+
+_CACHE: dict[str, tuple[Callable[..., Any], RewriteOrRule]] = {}
+
+
+def _load(imported: Imported, tables: _Tables) -> None:
+    if not _CACHE:
+        _CACHE.update(_relations())
+    egraph, rules = imported.egraph, ruleset(name="import")
+    egraph.register(union(value(ABSENT)).with_(absent()), union(list_value(NIL)).with_(nil()))
+    with tempfile.TemporaryDirectory(prefix="tcc-") as folder:
+        for name, rows in tables.rows.items():
+            path = Path(folder) / f"{name}.tsv"
+            path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+            table, make = _CACHE[name]
+            egraph.input(table, str(path))
+            rules.append(make)
+    egraph.run(rules)

@@ -1,0 +1,90 @@
+"""Types of all values by ONNX's own shape inference, and shapes whose symbolic value it knows."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir
+from onnx import TensorProto, helper
+
+from tcc.ir import facts
+from tcc.ir.building import ir_type
+from tcc.ir.facts import Known
+from tcc.ir.model import Model, tensor_type
+
+_PROBE = "tcc_probe:"
+_SHAPE_INPUTS = {"Reshape": 1, "Expand": 1, "Tile": 1, "ConstantOfShape": 0}
+"""Inputs that hold a shape; ONNX's data propagation knows their symbolic value but does not say it."""
+
+
+def annotate(model: Model) -> dict[str, str]:
+    """Set the type of every value that inference can tell, in place.
+
+    Returns:
+        What is known of shapes that are computed, by value name, as ``facts.Known`` texts. To make ONNX's data
+        propagation tell the value of a shape, the shape is given to a ``ConstantOfShape``, whose output's
+        inferred dimensions are that value.
+    """
+    proto, _ = model.stripped_proto()
+    probed = _add_probes(proto)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError):
+        return {}
+    _read_graph(model.graph, inferred.graph)
+    types = {v.name: v.type for v in inferred.graph.value_info if v.name.startswith(_PROBE)}
+    return {name: text for name in probed if (text := _probed(types.get(_PROBE + name)))}
+
+
+def _add_probes(proto: onnx.ModelProto) -> list[str]:
+    graph = proto.graph
+    constants = {t.name for t in graph.initializer}
+    wanted: dict[str, None] = {}
+    for node in graph.node:
+        at = _SHAPE_INPUTS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if at is not None and at < len(node.input) and node.input[at] not in constants:
+            wanted.setdefault(node.input[at])
+    value = helper.make_attribute("value", helper.make_tensor("value", TensorProto.FLOAT, [1], [0.0]))
+    for name in wanted:
+        probe = helper.make_node("ConstantOfShape", [name], [_PROBE + name])
+        probe.attribute.append(value)
+        graph.node.append(probe)
+    return list(wanted)
+
+
+def _probed(kind: onnx.TypeProto | None) -> str:
+    found = None if kind is None else facts.type_of_proto(kind)
+    if found is None or found.shape is None or None in found.shape or len(found.shape) > facts.LARGEST_KNOWN:
+        return ""
+    # A symbol that inference invented stands for nothing that a rule could compare.
+    values = tuple(facts.symbol(d) if isinstance(d, str) else d for d in found.shape if d is not None)
+    return Known("int64", (len(values),), values).text()
+
+
+def _read_graph(graph: onnx_ir.Graph, proto: onnx.GraphProto) -> None:
+    types = {v.name: v.type for v in proto.value_info}
+    types.update((v.name, v.type) for v in proto.output)
+    outputs = set(graph.outputs)
+    for node, inferred in zip(graph, proto.node, strict=False):
+        for v in node.outputs:
+            # The signature stays as it was declared, however much more is known.
+            if v.name in types and v not in outputs:
+                _refine(v, types[v.name])
+        for attribute in inferred.attribute:
+            own = node.attributes.get(attribute.name)
+            if own is None or own.is_ref():
+                continue
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _read_graph(own.as_graph(), attribute.g)
+            elif attribute.type == onnx.AttributeProto.GRAPHS:
+                for body, inner in zip(own.as_graphs(), attribute.graphs, strict=True):
+                    _read_graph(body, inner)
+
+
+def _refine(v: onnx_ir.Value, proto: onnx.TypeProto) -> None:
+    found = facts.type_of_proto(proto)
+    if found is None:
+        return
+    before = tensor_type(v)
+    if before is not None and before.shape is not None and found.shape is None:
+        return
+    v.type, v.shape = ir_type(found)

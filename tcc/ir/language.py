@@ -1,0 +1,221 @@
+"""The e-graph's language: one sort of tensors, one typed constructor for each ONNX operator that some rule names."""
+
+# Constructors carry the operator's own name, so that a rule reads like the ONNX specification it follows.
+# ruff: noqa: N802
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from egglog import Expr, String, StringLike, function, i64Like, relation
+
+from tcc.ir.host import text_function
+
+NO_ATTRIBUTES = "{}"
+"""The attribute key of a node whose attributes are absent or at their defaults."""
+
+
+class Tensor(Expr):
+    """A value of the graph: one e-class of programs that compute it."""
+
+
+class Tensors(Expr):
+    """The inputs of a variadic operator, in order."""
+
+
+class Results(Expr):
+    """All outputs of an operator that has several; ``project`` takes one."""
+
+
+@function(egg_fn="value")
+def value(number: i64Like) -> Tensor:
+    """The tensor that the imported graph calls by this number."""
+
+
+@function(egg_fn="literal")
+def literal(constant: StringLike) -> Tensor:
+    """A small constant, written out as ``tcc.ir.facts.Known`` does."""
+
+
+@function(egg_fn="absent")
+def absent() -> Tensor:
+    """An optional input that is not given."""
+
+
+@function(egg_fn="list_value")
+def list_value(number: i64Like) -> Tensors:
+    """The list of inputs that the import calls by this number."""
+
+
+@function(egg_fn="results_value")
+def results_value(number: i64Like) -> Results:
+    """The outputs of the imported node of this number."""
+
+
+@function(egg_fn="nil")
+def nil() -> Tensors:
+    """No further input."""
+
+
+@function(egg_fn="cons")
+def cons(head: Tensor, tail: Tensors) -> Tensors:
+    """An input and those after it."""
+
+
+@function(egg_fn="opaque")
+def opaque(key: StringLike, inputs: Tensors) -> Results:
+    """A node that no rule names: carried through untouched under an interned key."""
+
+
+@function(egg_fn="project")
+def project(results: Results, output: i64Like) -> Tensor:
+    """One output of a node with several."""
+
+
+@text_function
+def better_kind(old: str, new: str) -> str:
+    """The more precise of two types of one tensor; of two equally precise ones always the same."""
+    return min(old, new, key=lambda text: (not text, "..." in text, text.count("?"), _symbols(text), text))
+
+
+def _symbols(text: str) -> int:
+    inside = text.partition("[")[2][:-1]
+    return sum(not d.isdigit() for d in inside.split(",")) if inside else 0
+
+
+@text_function
+def better_known(old: str, new: str) -> str:
+    """The value with fewer symbolic elements; of two equal ones always the same."""
+    return min(old, new, key=lambda text: (not text, text.count('"'), text))
+
+
+@function(egg_fn="kind", merge=better_kind)
+def kind(tensor: Tensor) -> String:
+    """Fact: the tensor's type, as ``tcc.ir.facts`` writes types."""
+
+
+@function(egg_fn="known", merge=better_known)
+def known(tensor: Tensor) -> String:
+    """Fact: the tensor's value, where it is small and known before the program runs."""
+
+
+@function(egg_fn="kinds", merge=lambda old, new: old)
+def kinds(tensors: Tensors) -> String:
+    """Fact: the types of a list of inputs, each followed by a bar."""
+
+
+constant = relation("constant", Tensor, egg_fn="constant")
+"""Fact: the tensor does not depend on any input of the model."""
+constants = relation("constants", Tensors, egg_fn="constants")
+"""Fact: none of these tensors depends on an input of the model."""
+original_constant = relation("original_constant", Tensor, egg_fn="original_constant")
+"""Fact: the tensor is an initialiser of the imported model, not one that a rule has made."""
+view = relation("view", Tensor, Tensor, egg_fn="view")
+"""Fact: the first tensor has the second one's elements in the same row-major order, under another shape."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What the importer and the read-out must know of one constructor."""
+
+    name: str
+    function: Callable[..., Any]
+    inputs: int
+    variadic: bool = False
+    several: bool = False
+
+
+OPERATORS: dict[str, Operator] = {}
+"""Every typed operator by its ONNX name, in the order of declaration."""
+
+
+def _declare(name: str, operator: Callable[..., Any], inputs: int, *, variadic: bool = False, several: bool = False) -> Any:
+    operator.__name__ = operator.__qualname__ = name
+    constructor: Callable[..., Any] = function(egg_fn=name)(operator)
+    OPERATORS[name] = Operator(name, constructor, inputs, variadic, several)
+    return constructor
+
+
+def _operator(name: str, inputs: int) -> Callable[..., Tensor]:
+    """The constructor of an operator with that many inputs (absent ones included) and one output."""
+
+    def one(a: Tensor, attributes: StringLike = NO_ATTRIBUTES) -> Tensor: ...
+    def two(a: Tensor, b: Tensor, attributes: StringLike = NO_ATTRIBUTES) -> Tensor: ...
+    def three(a: Tensor, b: Tensor, c: Tensor, attributes: StringLike = NO_ATTRIBUTES) -> Tensor: ...
+    def four(a: Tensor, b: Tensor, c: Tensor, d: Tensor, attributes: StringLike = NO_ATTRIBUTES) -> Tensor: ...
+    def five(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, attributes: StringLike = NO_ATTRIBUTES) -> Tensor: ...
+
+    constructor: Callable[..., Tensor] = _declare(name, (one, two, three, four, five)[inputs - 1], inputs)
+    return constructor
+
+
+def _variadic(name: str) -> Callable[..., Tensor]:
+    def operator(inputs: Tensors, attributes: StringLike = NO_ATTRIBUTES) -> Tensor: ...
+
+    constructor: Callable[..., Tensor] = _declare(name, operator, 1, variadic=True)
+    return constructor
+
+
+def _several(name: str) -> Callable[..., Results]:
+    def operator(a: Tensor, b: Tensor, attributes: StringLike = NO_ATTRIBUTES) -> Results: ...
+
+    constructor: Callable[..., Results] = _declare(name, operator, 2, several=True)
+    return constructor
+
+
+# One line an operator, its inputs in the order of the operator's schema (the widest version's).
+Abs = _operator("Abs", 1)
+Add = _operator("Add", 2)
+BatchNormalization = _operator("BatchNormalization", 5)
+Cast = _operator("Cast", 1)
+Ceil = _operator("Ceil", 1)
+Clip = _operator("Clip", 3)
+Concat = _variadic("Concat")
+Conv = _operator("Conv", 3)
+ConvTranspose = _operator("ConvTranspose", 3)
+DequantizeLinear = _operator("DequantizeLinear", 3)
+Div = _operator("Div", 2)
+Dropout = _operator("Dropout", 3)
+Equal = _operator("Equal", 2)
+Erf = _operator("Erf", 1)
+Exp = _operator("Exp", 1)
+Expand = _operator("Expand", 2)
+Flatten = _operator("Flatten", 1)
+Floor = _operator("Floor", 1)
+Gather = _operator("Gather", 2)
+Gemm = _operator("Gemm", 3)
+Identity = _operator("Identity", 1)
+LeakyRelu = _operator("LeakyRelu", 1)
+Log = _operator("Log", 1)
+MatMul = _operator("MatMul", 2)
+Max = _variadic("Max")
+Mean = _variadic("Mean")
+Min = _variadic("Min")
+Mul = _operator("Mul", 2)
+Neg = _operator("Neg", 1)
+Not = _operator("Not", 1)
+Pad = _operator("Pad", 4)
+Pow = _operator("Pow", 2)
+QuantizeLinear = _operator("QuantizeLinear", 3)
+Reciprocal = _operator("Reciprocal", 1)
+ReduceMean = _operator("ReduceMean", 2)
+ReduceSum = _operator("ReduceSum", 2)
+Relu = _operator("Relu", 1)
+Reshape = _operator("Reshape", 2)
+Round = _operator("Round", 1)
+Shape = _operator("Shape", 1)
+Sigmoid = _operator("Sigmoid", 1)
+Size = _operator("Size", 1)
+Slice = _operator("Slice", 5)
+Softmax = _operator("Softmax", 1)
+Split = _several("Split")
+Sqrt = _operator("Sqrt", 1)
+Squeeze = _operator("Squeeze", 2)
+Sub = _operator("Sub", 2)
+Sum = _variadic("Sum")
+Tanh = _operator("Tanh", 1)
+Tile = _operator("Tile", 2)
+Transpose = _operator("Transpose", 1)
+Unsqueeze = _operator("Unsqueeze", 2)
+Where = _operator("Where", 3)

@@ -1,0 +1,235 @@
+"""The mixed-integer program of extraction, solved by HiGHS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from tcc.ir.problem import LOSSY, Candidate, Problem
+
+GAP = 1e-6
+"""The relative gap at which HiGHS may stop."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The solver's answer: a choice (None if it found none), a proven lower bound, and how it was found."""
+
+    choice: dict[int, Candidate] | None
+    bound: float
+    method: str
+
+
+def solve(problem: Problem, start: Mapping[int, Candidate] | None, seconds: float) -> Solved:
+    """Solve the program; where every class has one candidate there is nothing to solve and the bound is exact."""
+    region = _Region(problem)
+    if not region.contested:
+        choice = {c: problem.candidates[c][0] for c in region.forced}
+        return Solved(choice, problem.objective(choice) if problem.fits(choice) else -math.inf, "forced")
+    rows = _Rows(problem, region)
+    return rows.solve(start, seconds)
+
+
+class _Region:
+    """What is decided already (``forced``) and what is not (``contested``: reachable classes not yet forced)."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.forced: set[int] = set()
+        stack = list(problem.roots)
+        active = set(problem.roots)
+        open_classes: list[int] = []
+        while stack:
+            c = stack.pop()
+            candidates = problem.candidates[c]
+            if len(candidates) == 1:
+                self.forced.add(c)
+                fresh = [n for n in candidates[0].needs if n not in active]
+                active.update(fresh)
+                stack.extend(fresh)
+            else:
+                open_classes.append(c)
+        self.active = active
+        reached, stack = set(open_classes), list(open_classes)
+        while stack:
+            for candidate in problem.candidates[stack.pop()]:
+                fresh = [n for n in candidate.needs if n not in active and n not in reached]
+                reached.update(fresh)
+                stack.extend(fresh)
+        self.contested = sorted(reached)
+
+
+@dataclass
+class _Rows:
+    """The program's columns (a boolean a candidate, then class order variables, then sites) and rows."""
+
+    problem: Problem
+    region: _Region
+    columns: list[tuple[int, Candidate]] = field(default_factory=list)
+    cost: list[float] = field(default_factory=list)
+    upper: list[float] = field(default_factory=list)
+    integral: list[bool] = field(default_factory=list)
+    rows: list[tuple[float, float, dict[int, float]]] = field(default_factory=list)
+    of_class: dict[int, list[int]] = field(default_factory=dict)
+    orders: dict[int, int] = field(default_factory=dict)
+    sites: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problem, region = self.problem, self.region
+        # The unit makes the objective's numbers of order one, which the solver's tolerances are made for.
+        costs = [problem.weights.of(x.price) for c in region.contested for x in problem.candidates[c]]
+        self.unit = max([abs(x) for x in costs if x] or [1.0])
+        for c in region.contested:
+            for candidate in problem.candidates[c]:
+                self.of_class.setdefault(c, []).append(len(self.columns))
+                self.columns.append((c, candidate))
+                self._column(problem.weights.of(candidate.price) / self.unit, 1.0, integral=True)
+        self._choose()
+        self._order()
+        self._pay_sites()
+        self._limit()
+
+    def _column(self, cost: float, upper: float, *, integral: bool) -> int:
+        self.cost.append(cost)
+        self.upper.append(upper)
+        self.integral.append(integral)
+        return len(self.cost) - 1
+
+    def _choose(self) -> None:
+        """An active class has one candidate; what a chosen candidate needs is active."""
+        for c in self.region.contested:
+            row = dict.fromkeys(self.of_class[c], 1.0)
+            self.rows.append((1.0, 1.0, row) if c in self.region.active else (0.0, 1.0, row))
+        for column, (_, candidate) in enumerate(self.columns):
+            for need in candidate.needs:
+                if need in self.region.active:
+                    continue
+                row = dict.fromkeys(self.of_class[need], 1.0)
+                row[column] = row.get(column, 0.0) - 1.0
+                self.rows.append((0.0, math.inf, row))
+
+    def _order(self) -> None:
+        """Within a strongly connected component a class stands after what it needs."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from(self.problem.candidates)
+        for c, candidates in self.problem.candidates.items():
+            graph.add_edges_from((c, n) for candidate in candidates for n in candidate.needs)
+        for component in nx.strongly_connected_components(graph):
+            if len(component) > 1:
+                self._order_component(component)
+
+    def _order_component(self, component: set[int]) -> None:
+        size = float(len(component))
+        for c in sorted(component):
+            self.orders[c] = self._column(0.0, size, integral=False)
+        for c in sorted(component):
+            if c in self.of_class:
+                continue
+            # A forced class of the component has one candidate: its order is unconditional.
+            for need in self.problem.candidates[c][0].needs:
+                if need in component and c in self.region.forced:
+                    self.rows.append((1.0, math.inf, {self.orders[c]: 1.0, self.orders[need]: -1.0}))
+        for column, (c, candidate) in enumerate(self.columns):
+            for need in candidate.needs if c in component else ():
+                if need in component:
+                    row = {self.orders[c]: 1.0, self.orders[need]: -1.0, column: -(size + 1.0)}
+                    self.rows.append((-size, math.inf, row))
+
+    def _pay_sites(self) -> None:
+        for column, (_, candidate) in enumerate(self.columns):
+            if candidate.node.operator != LOSSY:
+                continue
+            site = candidate.node.attributes
+            if site not in self.sites:
+                self.sites[site] = self._column(0.0, 1.0, integral=True)
+            self.rows.append((0.0, math.inf, {self.sites[site]: 1.0, column: -1.0}))
+
+    def _limit(self) -> None:
+        """The budgets, less what the forced part already spends."""
+        problem, limits = self.problem, self.problem.budgets
+        for name in ("seconds", "nbytes", "nodes"):
+            limit = getattr(limits, name)
+            if limit is None:
+                continue
+            spent = sum(getattr(problem.candidates[c][0].price, name) for c in self.region.forced)
+            row = {i: getattr(x.price, name) for i, (_, x) in enumerate(self.columns) if getattr(x.price, name)}
+            if row:
+                scale = max(abs(v) for v in row.values())
+                self.rows.append((-math.inf, (limit - spent) / scale, {i: v / scale for i, v in row.items()}))
+        if self.sites:
+            row = {column: problem.loss[site] for site, column in self.sites.items()}
+            self.rows.append((-math.inf, limits.loss, row))
+
+    def solve(self, start: Mapping[int, Candidate] | None, seconds: float) -> Solved:
+        """Hand the program to HiGHS and read its answer back."""
+        import highspy
+
+        solver = highspy.Highs()
+        # One thread and a fixed seed: the same program has the same answer on every machine.
+        for option, setting in {
+            "output_flag": False, "threads": 1, "random_seed": 0, "time_limit": seconds,
+            "mip_rel_gap": GAP, "mip_abs_gap": 1e-9,
+        }.items():  # fmt: skip
+            solver.setOptionValue(option, setting)
+        solver.passModel(self._model(highspy))
+        if start is not None and (values := self._start(start)) is not None:
+            solution = highspy.HighsSolution()
+            solution.col_value = values
+            solver.setSolution(solution)
+        solver.run()
+        info = solver.getInfo()
+        spent = sum(self.problem.weights.of(self.problem.candidates[c][0].price) for c in self.region.forced)
+        bound = info.mip_dual_bound * self.unit + spent if math.isfinite(info.mip_dual_bound) else -math.inf
+        if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+            return Solved(None, bound, "milp")
+        return Solved(self._choice(list(solver.getSolution().col_value)), bound, "milp")
+
+    def _model(self, highspy: Any) -> Any:
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = len(self.cost), len(self.rows)
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = (
+            np.array(self.cost), np.zeros(len(self.cost)), np.array(self.upper),
+        )  # fmt: skip
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[integral] for integral in self.integral]
+        infinity = highspy.kHighsInf
+        lp.row_lower_ = np.array([max(low, -infinity) for low, _, _ in self.rows])
+        lp.row_upper_ = np.array([min(high, infinity) for _, high, _ in self.rows])
+        matrix = lp.a_matrix_
+        matrix.format_ = highspy.MatrixFormat.kRowwise
+        matrix.num_col_, matrix.num_row_ = len(self.cost), len(self.rows)
+        matrix.start_ = np.cumsum([0, *(len(row) for _, _, row in self.rows)])
+        matrix.index_ = np.array([i for _, _, row in self.rows for i in row], dtype=np.int32)
+        matrix.value_ = np.array([v for _, _, row in self.rows for v in row.values()])
+        return lp
+
+    def _start(self, start: Mapping[int, Candidate]) -> list[float] | None:
+        """The start as column values; None where it uses a candidate that was dropped as dominated."""
+        used = self.problem.used(start)
+        values = [0.0] * len(self.cost)
+        columns = {id(candidate): i for i, (_, candidate) in enumerate(self.columns)}
+        for c in used & self.of_class.keys():
+            if id(start[c]) not in columns:
+                return None
+            values[columns[id(start[c])]] = 1.0
+        graph = nx.DiGraph((c, n) for c in used for n in start[c].needs)
+        depth: dict[int, int] = {}
+        for c in reversed(list(nx.topological_sort(graph))):
+            inside = [n for n in graph.successors(c) if n in self.orders and c in self.orders]
+            depth[c] = max((depth[n] + 1 for n in inside), default=0)
+            if c in self.orders:
+                values[self.orders[c]] = float(depth[c])
+        for site in self.problem.sites(start):
+            values[self.sites[site]] = 1.0
+        return values
+
+    def _choice(self, values: list[float]) -> dict[int, Candidate]:
+        choice = {c: self.problem.candidates[c][0] for c in self.region.forced}
+        for value, (c, candidate) in zip(values, self.columns, strict=False):
+            if value > 0.5:  # noqa: PLR2004 - a boolean, up to the solver's tolerance
+                choice[c] = candidate
+        return choice

@@ -1,0 +1,89 @@
+"""What a pass is: a frozen dataclass whose fields are its options, and what it promises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar
+
+from tcc.ir.model import Model
+from tcc.targets import Target
+
+
+class Effect(Enum):
+    """The equality between a pass's input and output that is checked after it."""
+
+    BITS = "bits"
+    """The same bits."""
+    VALUE = "value"
+    """Within the tolerance: 1e-5 relative to each output's scale."""
+    LOSSY = "lossy"
+    """Within the loss that the budget allows."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What passes are given besides the model.
+
+    Args:
+        target: what is compiled for.
+        symbols: sizes that prices assume for symbolic dimensions.
+        feeds: inputs that exercise the model, for passes that look at activations.
+        calibration: the user's calibration data, None where there is none.
+        max_loss: the loss budget of lossy passes, relative.
+        seconds: the limit on a solver's time.
+        log: called with a line of text and its verbosity (0: always, 1: ``-v``, 2: ``-vv``).
+    """
+
+    target: Target
+    symbols: Mapping[str, int] = field(default_factory=dict)
+    feeds: tuple[Mapping[str, Any], ...] = ()
+    calibration: tuple[Mapping[str, Any], ...] | None = None
+    max_loss: float = 0.01
+    seconds: float = 10.0
+    log: Callable[[str, int], None] = lambda _line, _verbosity: None
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What a pass made of its model.
+
+    ``facts`` are plain values for the report (JSON-serialisable, deterministic), by name.
+    """
+
+    model: Model
+    changed: bool
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """One transformation of a model. Its name is its file's, its fields are its options.
+
+    ``needs`` names what must be in the context (``calibration``, ``target``) before it can run.
+    """
+
+    effect: ClassVar[Effect]
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def promises(self) -> Effect:
+        """The equality that this instance keeps; an option may make it stricter than the class's ``effect``."""
+        return self.effect
+
+    @property
+    def name(self) -> str:
+        """The pass's name in pipelines: its file's, words joined by hyphens."""
+        return type(self).__module__.rpartition(".")[2].replace("_", "-")
+
+    @abstractmethod
+    def run(self, model: Model, context: Context) -> PassResult:
+        """Transform the model.
+
+        The given model may be changed in place; the result's model is the one to go on with.
+
+        Raises:
+            TccError: what the user can act on.
+        """

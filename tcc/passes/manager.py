@@ -1,0 +1,166 @@
+"""Runs passes one after another, with one hook between them that verifies, times, prints and counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tcc.diagnostics import Diagnostic, Exit, TccError
+from tcc.ir.model import Model
+from tcc.passes import reproducer
+from tcc.passes._snapshot import Snapshot
+from tcc.passes.base import Context, Effect, Pass
+from tcc.passes.pipeline import unparse_one
+from tcc.passes.verification import Verification, Verifier
+
+__all__ = ["Instrument", "Outcome", "Record", "Size", "Snapshot", "Verification", "Verifier", "run_passes"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a model is: nodes without Constant ones, elements and bytes of its tensors."""
+
+    nodes: int
+    parameters: int
+    nbytes: int
+
+    @staticmethod
+    def of(model: Model) -> Size:
+        """The size of a model as it is now."""
+        return Size(model.node_count, model.parameter_count, model.parameter_bytes)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one pass did. ``text`` is the pass with its options; ``seconds`` are its own, without the hook."""
+
+    name: str
+    text: str
+    effect: Effect
+    seconds: float
+    changed: bool
+    before: Size
+    after: Size
+    facts: Mapping[str, Any]
+    verification: Verification | None
+
+
+class Instrument:
+    """Looks on between passes; a subclass overrides what it wants to see."""
+
+    def begin(self, text: str, number: int, count: int) -> None:
+        """Pass ``text`` is about to run, the ``number``-th of ``count``, from 1."""
+
+    def after(self, record: Record, model: Model) -> None:
+        """A pass has run and has been verified; the model must not be changed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pipeline made: the model, a record for each pass, and what has to be said.
+
+    ``snapshots`` are the original and the model after each pass that changed it.
+    """
+
+    model: Model
+    records: tuple[Record, ...]
+    diagnostics: tuple[Diagnostic, ...]
+    snapshots: tuple[Snapshot, ...]
+
+    @property
+    def promise(self) -> Effect:
+        """The weakest equality that a pass which changed something promised."""
+        order = list(Effect)
+        return max((r.effect for r in self.records if r.changed), key=order.index, default=Effect.BITS)
+
+
+@dataclass
+class _Run:
+    """The state of one run."""
+
+    model: Model
+    context: Context
+    verifier: Verifier | None
+    instruments: Sequence[Instrument]
+    snapshots: list[Snapshot]
+    records: list[Record] = field(default_factory=list)
+    size: Size = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = Size.of(self.model)
+
+    def step(self, step: Pass) -> None:
+        """Run one pass; the hook follows."""
+        started = time.perf_counter()
+        result = step.run(self.model, self.context)
+        seconds = time.perf_counter() - started
+        self.model = result.model
+        before, self.size = self.size, Size.of(self.model)
+        # A pass that says it changed nothing is believed as far as can be seen.
+        changed = result.changed or self.size != before
+        verification = self._verify(step) if changed else Verification("unchanged")
+        record = Record(
+            step.name, unparse_one(step), step.promises, seconds, changed, before, self.size, result.facts, verification
+        )
+        self.records.append(record)
+        for instrument in self.instruments:
+            instrument.after(record, self.model)
+
+    def _verify(self, step: Pass) -> Verification | None:
+        after = Snapshot.of(self.model, unparse_one(step))
+        verification = self.verifier.verify(after, step.promises) if self.verifier else None
+        self.snapshots.append(after)
+        return verification
+
+
+def run_passes(
+    model: Model,
+    passes: Sequence[Pass],
+    context: Context,
+    *,
+    original: Snapshot,
+    verifier: Verifier | None = None,
+    instruments: Sequence[Instrument] = (),
+) -> Outcome:
+    """Run the passes in order, each verified against its promise before the next one starts.
+
+    Args:
+        model: may be changed in place.
+        passes: what to run.
+        context: given to every pass, with the verifier's feeds where it has none of its own.
+        original: the model as it is now.
+        verifier: of the original; None for no verification.
+        instruments: what looks on.
+
+    Raises:
+        TccError: what a pass raises; exit USAGE where one needs what the context lacks; exit VERIFICATION where
+            one breaks its promise. Any other exception is an error of the pass: its notes say where what
+            reproduces it has been written.
+    """
+    _require_needs(passes, context)
+    if verifier is not None and not context.feeds:
+        context = replace(context, feeds=verifier.feeds)
+    run = _Run(model, context, verifier, instruments, [original])
+    for number, step in enumerate(passes, 1):
+        for instrument in instruments:
+            instrument.begin(unparse_one(step), number, len(passes))
+        with reproducer.kept(run.snapshots, unparse_one(step), context.target.text):
+            run.step(step)
+    diagnostics = () if verifier is None else tuple(verifier.diagnostics)
+    return Outcome(run.model, tuple(run.records), diagnostics, tuple(run.snapshots))
+
+
+def _require_needs(passes: Sequence[Pass], context: Context) -> None:
+    problems = [
+        Diagnostic("E0235", f"pass {unparse_one(step)} needs {need} data", help=f"give it with --{_FLAGS.get(need, need)}")
+        for step in passes
+        for need in sorted(step.needs)
+        if getattr(context, need, None) is None
+    ]
+    if problems:
+        raise TccError(Exit.USAGE, problems)
+
+
+_FLAGS = {"calibration": "calib"}

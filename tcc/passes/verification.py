@@ -1,0 +1,251 @@
+"""Checks that a pass kept its promise: ONNX's checker, the signature, and equality on inputs that exercise the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tcc.diagnostics import Diagnostic, Exit, TccError, fail
+from tcc.ir import checks, feeds
+from tcc.ir.equality import Comparison, compare
+from tcc.ir.execution import Runner
+from tcc.ir.importing import RANDOM
+from tcc.passes._divergence import first_difference
+from tcc.passes._snapshot import Snapshot
+from tcc.passes.base import Effect
+
+Feed = Mapping[str, Any]
+Outputs = list[list[Any]]
+"""One list of outputs for each feed."""
+
+TOLERANCE = 1e-5
+"""How much of each output's scale a pass that keeps the value may change."""
+_AMPLIFICATION = 2.0
+"""Two roundings of one computation differ from the exact one by as much as from each other: twice that is allowed."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found out about one pass.
+
+    ``outcome`` is the equality that holds, ``unchanged`` for a pass that did nothing, or ``unverified``.
+    ``tolerance`` is relative to each output's scale; ``note`` says what a reader has to know besides.
+    """
+
+    outcome: Literal["bits", "value", "lossy", "unchanged", "unverified"]
+    comparison: Comparison | None = None
+    tolerance: float | None = None
+    note: str = ""
+
+
+@dataclass
+class Verifier:
+    """Compares every form of a model with what it started from, on the same inputs.
+
+    The original runs once: its outputs are kept. ``value`` is measured against the last exact ancestor, the
+    original or what the last lossy pass made, so that small differences cannot add up over passes; ``bits``
+    against the form before the pass.
+
+    Args:
+        original: what is compared against.
+        given: inputs of the user's; generated where there are none.
+        symbols: sizes of symbolic dimensions.
+    """
+
+    original: Snapshot
+    given: Sequence[Feed] = ()
+    symbols: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.diagnostics: list[Diagnostic] = []
+        self.feeds: tuple[Feed, ...] = tuple(self.given)
+        self.reason = ""
+        self._current = self._reference = self.original
+        self._tolerance: float | None = None
+        self._first: Outputs = []
+        try:
+            self._start()
+        except TccError as error:
+            if error.exit_code == Exit.LIMIT or self.given:
+                raise
+            self._unverifiable(error.diagnostics[0])
+        self._outputs = self._expected = self._first
+
+    def _start(self) -> None:
+        runner = self.original.runner()
+        if not self.feeds:
+            made = feeds.exercise_feeds(self.original.proto, runner, symbols=self.symbols)
+            self.feeds = tuple(made)
+        self._first = [runner.run(feed) for feed in self.feeds]
+        same = [compare(a, b, bits=False, rtol=feeds.SENSITIVITY).equal for a, b in pairwise(self._first)]
+        if same and all(same) and self.original.signature.inputs:
+            message = "the outputs do not depend on the inputs that were tried, so that equal outputs prove little"
+            advice = "give inputs that matter with --inputs"
+            self.diagnostics.append(Diagnostic("W0702", message, self.original.source, help=advice))
+
+    def _unverifiable(self, reason: Diagnostic) -> None:
+        self.reason, self.feeds = reason.message, ()
+        message = f"unverified: {reason.message}"
+        advice = reason.help or "compare the outputs where the model runs"
+        self.diagnostics.append(Diagnostic("W0701", message, reason.where or self.original.source, reason.notes, advice))
+
+    @property
+    def tolerance(self) -> float:
+        """The tolerance of ``value`` as it stands now."""
+        return self._tolerance or TOLERANCE
+
+    def verify(self, after: Snapshot, effect: Effect) -> Verification:
+        """Check what a pass made.
+
+        Raises:
+            TccError: exit VERIFICATION, naming the pass and, where it can be found, the node.
+        """
+        _check(after)
+        _check_signature(self._current, after)
+        if self.reason:
+            self._current = after
+            return Verification("unverified", note=self.reason)
+        outputs = self._run(after)
+        verdict = self._judge(after, effect, outputs)
+        if effect is Effect.LOSSY:
+            # What follows is measured against this: a lossy pass has no error of its own left to spend.
+            self._reference, self._expected, self._tolerance = after, outputs, None
+        self._current, self._outputs = after, outputs
+        return verdict
+
+    def verify_file(self, path: Path) -> Verification:
+        """Check that a written file is the form that was verified last, bit for bit.
+
+        Raises:
+            TccError: exit VERIFICATION.
+        """
+        if self.reason:
+            return Verification("unverified", note=self.reason)
+        try:
+            runner = Runner(path)
+            found = _worst(self._outputs, [runner.run(feed) for feed in self.feeds], bits=True, rtol=0.0)
+        except TccError as error:
+            raise _broken("E0705", "the written file does not run", self._current, error) from error
+        if not found.equal:
+            raise fail(Exit.VERIFICATION, "E0705", f"the written file differs from the model: {found.text()}",
+                       where=self.original.source, help=_REPORT)  # fmt: skip
+        return Verification("bits", found, 0.0)
+
+    def against_original(self, outcome: Effect) -> Comparison | None:
+        """How far the form that was verified last is from the original; None where nothing runs."""
+        if self.reason:
+            return None
+        return _worst(self._first, self._outputs, bits=outcome is Effect.BITS, rtol=self.tolerance)
+
+    def back_to(self, earlier: Snapshot) -> None:
+        """Take an earlier form for the one that was verified last."""
+        self._current = earlier
+        if not self.reason:
+            self._outputs = self._first if earlier is self.original else self._run(earlier)
+
+    def _run(self, after: Snapshot) -> Outputs:
+        try:
+            runner = after.runner()
+            return [runner.run(feed) for feed in self.feeds]
+        except TccError as error:
+            if error.exit_code == Exit.LIMIT:
+                raise
+            raise _broken("E0704", "the model no longer runs", after, error) from error
+
+    def _judge(self, after: Snapshot, effect: Effect, outputs: Outputs) -> Verification:
+        bits = effect is Effect.BITS
+        expected = self._outputs if bits else self._expected
+        found = _worst(expected, outputs, bits=bits, rtol=self.tolerance)
+        note = ""
+        if effect is Effect.LOSSY:
+            if problem := _unsound(expected, outputs):
+                raise self._differs(after, effect, problem)
+            return Verification("lossy", found)
+        if not found.equal and not bits:
+            found, note = self._widened(found, outputs)
+        if not found.equal and (drawn := _random(self.original)):
+            reason = f"the model draws random numbers ({', '.join(drawn)})"
+            self.diagnostics.append(Diagnostic("W0701", f"{after.label} is unverified: {reason}", after.source))
+            return Verification("unverified", found, note=reason)
+        if not found.equal:
+            raise self._differs(after, effect, found.text())
+        return Verification("bits" if bits else "value", found, 0.0 if bits else self.tolerance, note)
+
+    def _widened(self, found: Comparison, outputs: Outputs) -> tuple[Comparison, str]:
+        """Compare again at the tolerance that the graph's own conditioning asks for."""
+        if self._tolerance is None:
+            runner = self._reference.runner(optimise=True)
+            again = _worst(self._expected, [runner.run(f) for f in self.feeds], bits=False, rtol=TOLERANCE)
+            self._tolerance = TOLERANCE if again.equal else max(TOLERANCE, _AMPLIFICATION * again.largest_scaled)
+        if self._tolerance <= TOLERANCE:
+            return found, ""
+        note = (
+            f"the graph amplifies rounding: the original differs from itself by "
+            f"{self._tolerance / _AMPLIFICATION:.3g} of its scale between onnxruntime with and without optimisations; "
+            f"the tolerance is {self._tolerance:.3g} instead of {TOLERANCE:g}"
+        )
+        self.diagnostics.append(Diagnostic("W0703", note, self.original.source))
+        return _worst(self._expected, outputs, bits=False, rtol=self._tolerance), note
+
+    def _differs(self, after: Snapshot, effect: Effect, problem: str) -> TccError:
+        where = first_difference(
+            self._current, after, self.feeds, bits=effect is Effect.BITS, rtol=self.tolerance,
+        )  # fmt: skip
+        return fail(
+            Exit.VERIFICATION, "E0703", f"pass {after.label} changed the outputs: {problem}",
+            where=where or after.source, notes=[f"it promises {effect.value}"], help=_REPORT,
+        )  # fmt: skip
+
+
+_REPORT = "this is an error of the compiler: please report it, and leave the pass out with --passes meanwhile"
+
+
+def _check(after: Snapshot) -> None:
+    try:
+        checks.check_versions(after.proto, after.source)
+        checks.check_proto(after.proto, after.source)
+    except TccError as error:
+        raise _broken("E0701", "the model is no longer valid", after, error) from error
+
+
+def _check_signature(before: Snapshot, after: Snapshot) -> None:
+    if problems := checks.verify_signature(before.signature, after.signature):
+        raise fail(Exit.VERIFICATION, "E0702", f"pass {after.label} changed the signature", where=after.source,
+                   notes=problems, help=_REPORT)  # fmt: skip
+
+
+def _broken(code: str, what: str, after: Snapshot, error: TccError) -> TccError:
+    notes = [f"{d.where}: {d.message}" if d.where else d.message for d in error.diagnostics]
+    where = next((d.where for d in error.diagnostics if "[" in d.where), after.source)
+    maker = f"after pass {after.label} " if after.label else ""
+    return fail(Exit.VERIFICATION, code, f"{maker}{what}", where=where, notes=notes, help=_REPORT)
+
+
+def _worst(expected: Outputs, actual: Outputs, *, bits: bool, rtol: float) -> Comparison:
+    """The comparison of the feed that differs most; one that is unequal before any that is equal."""
+    found = [compare(a, b, bits=bits, rtol=rtol) for a, b in zip(expected, actual, strict=True)]
+    return max(found, key=lambda c: (not c.equal, c.largest_scaled))
+
+
+def _unsound(expected: Outputs, actual: Outputs) -> str:
+    """What no lossy pass may do: change a type or a shape, or make a finite number infinite or none at all."""
+    for before, after in zip(expected, actual, strict=True):
+        for index, (a, b) in enumerate(zip(before, after, strict=True)):
+            if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+                continue
+            if (a.dtype, a.shape) != (b.dtype, b.shape):
+                return f"output {index} is {b.dtype}{list(b.shape)}, should be {a.dtype}{list(a.shape)}"
+            if a.dtype.kind in "fV":
+                lost = np.isfinite(a.astype(np.float32)) & ~np.isfinite(b.astype(np.float32))
+                if count := int(np.count_nonzero(lost)):
+                    return f"{count} of {a.size} elements of output {index} are no longer finite"
+    return ""
+
+
+def _random(model: Snapshot) -> list[str]:
+    return sorted({node.op_type for node in model.proto.graph.node if node.op_type in RANDOM})
