@@ -161,7 +161,9 @@ def _misfits(name: str, array: np.ndarray[Any, Any], kind: TensorType, where: st
     if kind.shape is not None:
         sample = shape[1:] if array.ndim == len(kind.shape) + 1 else shape
         # Along the first axis there may be as many as there are samples.
-        fixed = zip(kind.shape[1:], sample[1:], strict=False) if sample is shape else zip(kind.shape, sample, strict=False)
+        fixed = (
+            zip(kind.shape[1:], sample[1:], strict=False) if sample is shape else zip(kind.shape, sample, strict=False)
+        )
         if len(sample) != len(kind.shape) or any(isinstance(d, int) and d != n for d, n in fixed):
             yield Diagnostic("E0602", f"{name} has the shape {list(shape)}, the input is {kind}", where,
                              help="the first axis counts the samples, the others are the input's")  # fmt: skip

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-
-import onnx_ir
+from typing import TYPE_CHECKING
 
 from tcc.diagnostics import Diagnostic, node_location
 from tcc.ir.model import Model, dtype_name
 from tcc.targets import Target
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 Problems = Mapping[str, Diagnostic]
 """One diagnostic for each problem, by a key that says what it is and not where."""

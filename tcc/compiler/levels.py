@@ -6,11 +6,11 @@ from tcc.diagnostics import Exit, fail
 
 LEVELS = {
     "0": "",
-    "1": "canonicalize,fold,simplify{equality=bits}",
-    "2": "canonicalize,fold,simplify",
-    "3": "canonicalize,fold,simplify",
-    "s": "canonicalize,fold,simplify",
-    "z": "canonicalize,fold,simplify",
+    "1": "canonicalize,inline,fold,simplify{equality=bits}",
+    "2": "canonicalize,inline,fold,simplify",
+    "3": "canonicalize,inline,fold,simplify",
+    "s": "canonicalize,inline,fold,simplify",
+    "z": "canonicalize,inline,fold,simplify",
 }
 """The pipeline of each level."""
 

@@ -38,7 +38,7 @@ def _processor_flags() -> set[str]:
 def measure(
     before: Path, after: Path, feeds: Sequence[Mapping[str, Any]], target: Target, backend: Backend
 ) -> PairedLatency:
-    """The latency of ``after`` against ``before`` as deployed on this machine; raises what loading and running raise."""
+    """The latency of ``after`` against ``before`` as deployed here; raises what loading and running raise."""
     from tcc.targets.native import processors
 
     threads = min(target.threads, processors())

@@ -10,6 +10,7 @@ from egglog import RewriteOrRule, Ruleset, String, eq, i64, join, rule, ruleset,
 from tcc.ir import facts
 from tcc.ir.host import condition, text_function
 from tcc.ir.language import (
+    IMPURE,
     OPERATORS,
     Tensor,
     Tensors,
@@ -23,6 +24,7 @@ from tcc.ir.language import (
     known,
     literal,
     nil,
+    opaque,
     project,
     view,
 )
@@ -76,9 +78,15 @@ def moves_nothing(permutation: str, before: str) -> bool:
     return moved == sorted(moved)
 
 
+@condition
+def is_deterministic(key: str) -> bool:
+    """Whether an opaque node has the same outputs for the same inputs."""
+    return not key.startswith(IMPURE)
+
+
 @ruleset
 def common(
-    t: Tensor, x: Tensor, y: Tensor, xs: Tensors, ys: Tensors, k: String, s: String
+    t: Tensor, x: Tensor, y: Tensor, xs: Tensors, ys: Tensors, k: String, s: String, i: i64
 ) -> Iterator[RewriteOrRule]:
     """Facts of leaves and lists; a fixed known value is as good as the literal; views of views are views."""
     yield rule(eq(t).to(absent())).then(set_(kind(t)).to(""), set_(known(t)).to(""), constant(t))
@@ -90,6 +98,7 @@ def common(
     )
     yield rule(eq(xs).to(cons(x, ys)), constant(x), constants(ys)).then(constants(xs))
     yield rule(view(t, x), view(x, y)).then(view(t, y))
+    yield rule(eq(t).to(project(opaque(k, xs), i)), constants(xs), is_deterministic(k)).then(constant(t))
 
 
 @ruleset

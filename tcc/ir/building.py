@@ -10,7 +10,7 @@ import onnx
 import onnx_ir
 
 from tcc.ir import attributes
-from tcc.ir.facts import proto_type
+from tcc.ir.facts import OUTPUTS_MARK, proto_type
 from tcc.ir.frozen import EClass, ENode, Frozen
 from tcc.ir.importing import Imported, is_pure
 from tcc.ir.problem import LEAF, LOSSY, STORED, Candidate
@@ -19,7 +19,6 @@ from tcc.ir.types import TensorType
 ABSENT = "absent"
 PROJECT = "project"
 OPAQUE = "opaque"
-OUTPUTS_MARK = "#outputs"
 
 
 @dataclass

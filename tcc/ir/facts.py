@@ -15,6 +15,8 @@ from onnx import TensorProto, TypeProto, helper, numpy_helper
 
 from tcc.ir.types import Dimension, TensorType
 
+OUTPUTS_MARK = "#outputs"
+"""The name under which an attribute key of an operator with several outputs counts them."""
 LARGEST_KNOWN = 64
 """Elements of the largest integer constant whose value is a fact; larger ones are only known to be constant."""
 LARGEST_KNOWN_FLOAT = 8
@@ -143,8 +145,10 @@ def infer(operator: str, opset: int, attributes: str, kinds: str, knowns: str) -
     while types and types[-1] is None:
         types.pop()
     names = [f"i{i}" if kind else "" for i, kind in enumerate(types)]
-    node = helper.make_node(operator, names, [f"o{i}" for i in range(max(1, schema.min_output))])
-    for name, value in json.loads(attributes).items():
+    options = json.loads(attributes)
+    outputs = int(options.pop(OUTPUTS_MARK, max(1, schema.min_output)))
+    node = helper.make_node(operator, names, [f"o{i}" for i in range(outputs)])
+    for name, value in options.items():
         node.attribute.append(helper.make_attribute(name, value, attr_type=int(schema.attributes[name].type.value)))
     data = {
         f"i{i}": numpy_helper.from_array(known.array(), f"i{i}")

@@ -14,6 +14,7 @@ from egglog import EGraph, RewriteOrRule, String, i64, relation, rule, ruleset, 
 
 from tcc.ir import attributes, facts
 from tcc.ir.language import (
+    IMPURE,
     OPERATORS,
     absent,
     cons,
@@ -38,7 +39,6 @@ NIL = 0
 RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
 """Operators whose two occurrences are two draws: never merged, never folded."""
 _PURE_DOMAINS = frozenset({"", "ai.onnx.ml", "com.microsoft"})
-_IMPURE = "!"
 
 
 @dataclass
@@ -181,7 +181,7 @@ def _add_node(imported: Imported, tables: _Tables, node: onnx_ir.Node, opset: in
         return
     imported.operators.add(operator.name)
     if operator.several:
-        plain = {**plain, "#outputs": len(node.outputs)}
+        plain = {**plain, facts.OUTPUTS_MARK: len(node.outputs)}
     key = attributes.key_of(plain)
     if operator.variadic:
         cells: list[object] = [tables.list_of(tuple(inputs))]
@@ -217,7 +217,7 @@ def _add_opaque(
     if pure and plain is not None:
         key = f"{name}:{attributes.key_of(plain)}"
     else:
-        key = f"{_IMPURE}{name}:{len(imported.nodes)}"
+        key = f"{IMPURE}{name}:{len(imported.nodes)}"
     imported.nodes.setdefault(key, node)
     number = imported.number(node.outputs[0]) if node.outputs else len(imported.values)
     tables.add("opaque", number, key, tables.list_of((*inputs, *captured)))
@@ -262,7 +262,7 @@ def _captured(body: onnx_ir.Graph) -> list[onnx_ir.Value]:
 
 def is_pure(key: str) -> bool:
     """Whether an opaque node gives the same outputs for the same inputs, as far as is known."""
-    return not key.startswith(_IMPURE)
+    return not key.startswith(IMPURE)
 
 
 _number = var("n", i64), var("a", i64), var("b", i64), var("c", i64), var("d", i64), var("e", i64), var("f", i64)

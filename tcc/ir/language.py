@@ -12,6 +12,8 @@ from egglog import Expr, String, StringLike, function, i64Like, relation
 
 from tcc.ir.host import text_function
 
+IMPURE = "!"
+"""What the key of an opaque node begins with whose two occurrences may differ."""
 NO_ATTRIBUTES = "{}"
 """The attribute key of a node whose attributes are absent or at their defaults."""
 

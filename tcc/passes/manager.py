@@ -154,7 +154,9 @@ def run_passes(
 
 def _require_needs(passes: Sequence[Pass], context: Context) -> None:
     problems = [
-        Diagnostic("E0235", f"pass {unparse_one(step)} needs {need} data", help=f"give it with --{_FLAGS.get(need, need)}")
+        Diagnostic(
+            "E0235", f"pass {unparse_one(step)} needs {need} data", help=f"give it with --{_FLAGS.get(need, need)}"
+        )
         for step in passes
         for need in sorted(step.needs)
         if getattr(context, need, None) is None

@@ -38,7 +38,9 @@ def kept(snapshots: Sequence[Snapshot], text: str, target: str) -> Iterator[None
         noted = replace(first, notes=(*first.notes, _note(snapshots[-1], text, target)))
         raise TccError(error.exit_code, [noted, *others]) from error
     except MemoryError as error:
-        raise fail(Exit.LIMIT, "E0901", f"out of memory in pass {text}", help="use a machine with more memory") from error
+        raise fail(
+            Exit.LIMIT, "E0901", f"out of memory in pass {text}", help="use a machine with more memory"
+        ) from error
     except Exception as error:
         error.add_note(f"in pass {text}")
         error.add_note(_note(snapshots[-1], text, target))

@@ -10,7 +10,7 @@ import onnx_ir
 
 from tcc.cost_models.roofline import Roofline
 from tcc.ir import analysis, attributes, emission, extraction, importing, problem
-from tcc.ir.building import OUTPUTS_MARK
+from tcc.ir.facts import OUTPUTS_MARK
 from tcc.ir.frozen import ENode, Frozen, freeze
 from tcc.ir.importing import Imported
 from tcc.ir.inference import annotate
@@ -21,8 +21,8 @@ from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.rewrites import Equality, rules
 from tcc.rewrites.rule import Rule, relevant
 
-_NODE_BYTES = 64.0
-"""What a node takes in a file besides its constants: names, operator, attributes; a typical size."""
+_NODE_FIELDS = 24
+"""Bytes of a node's field headers and of a typical attribute in a file, besides its names."""
 _TIE_BYTES = 1e-15
 """Seconds that a byte counts for in the objective: enough to break ties, too little to slow anything down."""
 
@@ -127,6 +127,7 @@ class _Choosing:
     def __init__(self, imported: Imported, frozen: Frozen, prices: Roofline, model: Model, context: Context) -> None:
         self.imported, self.frozen, self.prices, self.context = imported, frozen, prices, context
         self.model = model
+        self.node_bytes = _mean_node_bytes(imported.graph)
 
     def extract(self) -> _Choice:
         roots = sorted({self.frozen.of[self.imported.numbers[v]] for v in self.imported.graph.outputs})
@@ -173,7 +174,7 @@ class _Choosing:
             plain = attributes.parse(node.attributes)
         outputs = self._outputs(c, node)
         priced = self.prices.price(operator, plain, kinds, outputs, constants)
-        return Price(priced.seconds, _NODE_BYTES, 1.0)
+        return Price(priced.seconds, self.node_bytes, 1.0)
 
     def _outputs(self, c: int, node: ENode) -> list[Any]:
         if not self.frozen.classes[c].several:
@@ -194,7 +195,16 @@ class _Choosing:
         """What the graph takes as it is: the program that comes out takes no more bytes and no more nodes."""
         graph = self.imported.graph
         held = sum(v.const_value.nbytes for v in graph.initializers.values() if v.const_value is not None)
-        return Budgets(nbytes=held + _NODE_BYTES * len(graph), nodes=float(len(graph)))
+        return Budgets(nbytes=held + self.node_bytes * len(graph), nodes=float(len(graph)))
+
+
+def _mean_node_bytes(graph: onnx_ir.Graph) -> float:
+    """What a node of this graph takes in a file on average, its constants left out."""
+    sizes = [
+        _NODE_FIELDS + len(n.name or "") + len(n.op_type) + sum(len(v.name or "") for v in (*n.inputs, *n.outputs) if v)
+        for n in graph
+    ]
+    return sum(sizes) / len(sizes) if sizes else float(_NODE_FIELDS)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Checks that a pass kept its promise: ONNX's checker, the signature, and equality on inputs that exercise the graph."""
+"""Checks that a pass kept its promise: ONNX's checker, the signature, equality on inputs that exercise the graph."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ class Verifier:
         self.reason, self.feeds = reason.message, ()
         message = f"unverified: {reason.message}"
         advice = reason.help or "compare the outputs where the model runs"
-        self.diagnostics.append(Diagnostic("W0701", message, reason.where or self.original.source, reason.notes, advice))
+        self.diagnostics.append(
+            Diagnostic("W0701", message, reason.where or self.original.source, reason.notes, advice)
+        )
 
     @property
     def tolerance(self) -> float:

@@ -245,7 +245,7 @@ def splits_as_concat(split: str, concat: str, parts: int) -> bool:
     """A Split into that many parts is along the axis of this Concat."""
     options = attributes.parse(split)
     # A negative axis needs the rank to be compared; exporters write both the same way.
-    return options.get("axis", 0) == attributes.parse(concat).get("axis") and options.get("#outputs") == parts
+    return options.get("axis", 0) == attributes.parse(concat).get("axis") and options.get(facts.OUTPUTS_MARK) == parts
 
 
 @text_function

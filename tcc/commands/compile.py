@@ -1,0 +1,250 @@
+"""``tcc IN``: compiles a model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tcc.commands import _arguments as arguments_
+from tcc.commands._printing import Printer, columns, write
+from tcc.compiler import levels
+from tcc.diagnostics import Exit, fail
+
+if TYPE_CHECKING:
+    from tcc.compiler.result import Result
+    from tcc.passes.manager import Instrument
+
+DESCRIPTION = """\
+Compile a trained ONNX model into a smaller, faster one for a named target, and verify it.
+
+commands: tcc targets [NAME], tcc passes [NAME], tcc rules [NAME]; all else compiles.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    promises = columns((f"-O{level}", promise) for level, promise in levels.PROMISES.items())
+    parser.epilog = f"levels:\n{promises}\n\nArguments may also stand in a file: tcc @file."
+    parser.add_argument("input", nargs="?", type=Path, metavar="IN", help="the model: an ONNX file").complete = _FILE  # type: ignore[attr-defined]
+    parser.add_argument(
+        "-O",
+        dest="level",
+        choices=list(levels.LEVELS),
+        default="2",
+        metavar="LEVEL",
+        help="how far to go: 0, 1, 2, 3, s or z (default: 2)",
+    )
+    parser.add_argument(
+        "--target",
+        default="native",
+        metavar="T",
+        help="what to compile for: name[@stack][+feature|-feature][,key=value]; tcc targets lists them (default: native)",
+    )
+    _add_outputs(parser.add_argument_group("output"))
+    _add_data(parser.add_argument_group("data and budgets"))
+    _add_messages(parser.add_argument_group("messages"))
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
+    parser.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=["bash", "zsh", "tcsh"],
+        help="print a completion script for a shell and stop",
+    )
+
+
+_FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+
+
+def _add_outputs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="the file to write (default: IN's name with .tcc.onnx, beside it)",
+    ).complete = _FILE  # type: ignore[attr-defined]
+    group.add_argument("--report", type=Path, metavar="R.JSON", help="write a report").complete = _FILE  # type: ignore[attr-defined]
+    group.add_argument(
+        "--passes", metavar="TEXT", help="run this pipeline in place of the level's: name{option=value},..."
+    )
+    group.add_argument("--print-pipeline", action="store_true", help="print the pipeline and stop")
+    group.add_argument(
+        "--print-ir-after", metavar="PASS", help="print the model after each pass, or with =PASS after that one"
+    )
+    group.add_argument("--dry-run", action="store_true", help="do everything, write nothing")
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--calib",
+        metavar="D",
+        help="calibration data: a .npz with one array an input, a folder of .npz or .npy, or synthetic: for generated inputs",
+    ).complete = _FILE  # type: ignore[attr-defined]
+    group.add_argument(
+        "--inputs", type=Path, metavar="F.NPZ", help="verify on these inputs in place of generated ones"
+    ).complete = _FILE  # type: ignore[attr-defined]
+    group.add_argument(
+        "--max-loss",
+        type=arguments_.percentage,
+        default=0.01,
+        metavar="L",
+        help="the loss budget of lossy passes (default: 1%%)",
+    )
+    group.add_argument(
+        "--dim",
+        type=arguments_.dimension,
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="the size of a symbolic dimension, for prices and generated inputs",
+    )
+    group.add_argument(
+        "--time-limit",
+        type=arguments_.seconds,
+        default=10.0,
+        metavar="S",
+        help="seconds for each run of a solver (default: 10)",
+    )
+    group.add_argument("--no-measure", action="store_true", help="do not time the result against the input")
+
+
+def _add_messages(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-v", "--verbose", action="count", default=0, help="say what each pass did; -vv: all there is")
+    group.add_argument("-q", "--quiet", action="store_true", help="print errors and warnings only")
+    group.add_argument(
+        "-W",
+        dest="warnings",
+        action="append",
+        default=[],
+        metavar="error[=NAME]",
+        help="make warnings errors: all, or those of a name, such as fallback",
+    )
+    group.add_argument(
+        "--diagnostics", choices=["text", "json"], default="text", help="how errors, warnings and notes are written"
+    )
+    group.add_argument(
+        "--color", choices=["auto", "always", "never"], default="auto", help="colours in messages and tables"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compile."""
+    if arguments.print_pipeline:
+        write(_pipeline(arguments))
+        return int(Exit.DONE)
+    if arguments.input is None:
+        raise fail(
+            Exit.USAGE, "E0230", "the model is missing", help="write tcc model.onnx -o out.onnx, or see tcc --help"
+        )
+    output = None if arguments.dry_run else arguments.output or _default_output(arguments.input)
+    if arguments.report is not None:
+        _check_report(arguments.report, [path for path in (arguments.input, output) if path is not None])
+    printer = Printer(arguments.diagnostics == "json", arguments.color, arguments.verbose)
+    result = _compile(arguments, output, printer)
+    shown = [d for d in result.diagnostics if d.severity != "note" or not arguments.quiet]
+    printer.show(shown)
+    if arguments.report is not None:
+        _write_report(arguments.report, result)
+    if not arguments.quiet:
+        from tcc.report import table
+
+        table.show(result.report, color=printer.colored(sys.stdout))
+        for file in result.files:
+            write(f"wrote {file}")
+    return int(Exit.DONE)
+
+
+def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printer) -> Result:
+    import tcc
+
+    with ExitStack() as stack:
+        return tcc.compile(
+            arguments.input,
+            arguments.level,
+            arguments.target,
+            passes=arguments.passes,
+            output=output,
+            calibration=arguments.calib,
+            inputs=arguments.inputs,
+            max_loss=arguments.max_loss,
+            symbols=dict(arguments.dim),
+            seconds=arguments.time_limit,
+            measure=not arguments.no_measure,
+            warnings_as_errors=arguments_.error_names(arguments.warnings),
+            instruments=_instruments(arguments, stack),
+            log=lambda line, verbosity: _log(line) if verbosity <= printer.verbosity else None,
+        )
+
+
+def _instruments(arguments: argparse.Namespace, stack: ExitStack) -> list[Instrument]:
+    from tcc.passes import instruments, pass_class
+
+    made: list[Instrument] = []
+    if (name := arguments.print_ir_after) is not None:
+        if name:
+            pass_class(name)
+        made.append(instruments.PrintIR(_log, name.replace("_", "-")))
+    if arguments.verbose:
+        made.append(instruments.Statistics(_log))
+    elif sys.stderr.isatty() and not arguments.quiet and arguments.diagnostics == "text":
+        from tcc.commands._progress import Progress
+
+        made.append(stack.enter_context(Progress.shown()))
+    return made
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201 - what -v asks for
+
+
+def _pipeline(arguments: argparse.Namespace) -> str:
+    from tcc.passes.pipeline import parse, unparse
+
+    return unparse(parse(levels.pipeline_text(arguments.level) if arguments.passes is None else arguments.passes))
+
+
+def _default_output(source: Path) -> Path:
+    return source.with_name(f"{source.stem}.tcc.onnx")
+
+
+def _check_report(path: Path, others: list[Path]) -> None:
+    from tcc.compiler.shipping import require_writable
+
+    require_writable(path, others)
+    if any(path.resolve() == other.resolve() for other in others):
+        raise fail(
+            Exit.USAGE, "E0224", "the report would overwrite a model", where=str(path), help="choose another path"
+        )
+
+
+def _write_report(path: Path, result: Result) -> None:
+    from tcc import report
+    from tcc.ir.saving import replacing
+
+    with replacing(path) as stream:
+        stream.write(report.text(result.report).encode())
+
+
+class _Version(argparse.Action):
+    """Reads the installed version only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_arguments: Any) -> None:
+        import tcc
+
+        write(f"tcc {tcc.__version__}")
+        parser.exit()
+
+
+class _Completion(argparse.Action):
+    """Prints a shell's completion script."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _namespace: argparse.Namespace, values: Any, *_rest: Any
+    ) -> None:
+        import shtab
+
+        write(shtab.complete(parser, shell=values))
+        parser.exit()

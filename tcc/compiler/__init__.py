@@ -1,0 +1,133 @@
+"""The compiler: load, pipeline, lower, report; owns the -O levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tcc.compiler import levels
+from tcc.targets import Target, parse_target
+
+if TYPE_CHECKING:
+    from tcc.compiler.result import Result
+    from tcc.passes.base import Pass
+    from tcc.passes.manager import Instrument
+
+__all__ = ["PassManager", "compile"]
+
+Log = Callable[[str, int], None]
+Calibration = str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+def compile(  # noqa: A001 - what a compiler does
+    source: object,
+    opt_level: int | str = 2,
+    target: str | Target = "native",
+    *,
+    passes: str | Sequence[str | Pass] | None = None,
+    output: str | Path | None = None,
+    calibration: Calibration | None = None,
+    inputs: str | Path | Sequence[Mapping[str, Any]] | None = None,
+    max_loss: float = 0.01,
+    symbols: Mapping[str, int] | None = None,
+    seconds: float = 10.0,
+    verify: bool = True,
+    measure: bool = False,
+    warnings_as_errors: Collection[str] = (),
+    instruments: Sequence[Instrument] = (),
+    log: Log = lambda _line, _verbosity: None,
+) -> Result:
+    """Compile a model: the result is verified, no larger than the input, and has no more nodes.
+
+    Args:
+        source: a path, or whatever else holds a model (``tcc.frontends.load``); never changed.
+        opt_level: 0 to 3, ``"s"`` or ``"z"``.
+        target: what is compiled for: ``name[@stack][+feature|-feature][,key=value]``.
+        passes: a pipeline in place of the level's.
+        output: the file to write, atomically and only after everything else succeeded; none where not given.
+        calibration: the user's data: see ``tcc.compiler.data.read``; ``synthetic:COUNT`` for generated inputs.
+        inputs: what equality is verified on, in place of generated inputs: an ``.npz``, or one mapping a run.
+        max_loss: the loss budget of lossy passes, relative.
+        symbols: sizes of symbolic dimensions, for generated inputs and for prices.
+        seconds: the limit on each solver's time.
+        verify: whether every pass and the written file are checked.
+        measure: whether original and result are timed against each other, where the target is this machine.
+        warnings_as_errors: names of warnings (``tcc.compiler.warnings.NAMES``) that stop the compilation; ``all``.
+        instruments: what looks on between passes.
+        log: called with lines of text and their verbosity.
+
+    Raises:
+        TccError: whatever a user can act on; nothing has been written then.
+    """
+    from tcc.compiler.compilation import Compilation
+
+    chosen = parse_target(target) if isinstance(target, str) else target
+    return Compilation(
+        source=source,
+        level=str(opt_level) if passes is None else "",
+        target=chosen,
+        passes=_passes(levels.pipeline_text(opt_level) if passes is None else passes),
+        output=None if output is None else Path(output),
+        calibration=calibration,
+        inputs=inputs,
+        max_loss=max_loss,
+        symbols=dict(symbols or {}),
+        seconds=seconds,
+        verify=verify,
+        measure=measure,
+        warnings_as_errors=tuple(warnings_as_errors),
+        instruments=tuple(instruments),
+        log=log,
+    ).run()
+
+
+@dataclass(frozen=True)
+class PassManager:
+    """Runs passes on a model; each is verified before the next one starts.
+
+    Args:
+        passes: a pipeline's text, or passes and texts.
+        target: what is compiled for.
+        verify: whether every pass is checked.
+        instruments: what looks on between passes.
+        symbols: sizes of symbolic dimensions.
+        calibration: inputs of the user's, one mapping a sample, for passes that need them.
+    """
+
+    passes: str | Sequence[str | Pass]
+    target: str | Target = field(default="native", kw_only=True)
+    verify: bool = field(default=True, kw_only=True)
+    instruments: Sequence[Instrument] = field(default=(), kw_only=True)
+    symbols: Mapping[str, int] = field(default_factory=dict, kw_only=True)
+    calibration: Sequence[Mapping[str, Any]] | None = field(default=None, kw_only=True)
+
+    def run(self, source: object) -> Result:
+        """Run the passes on whatever holds a model, which is never changed.
+
+        Raises:
+            TccError: bad models, bad pipelines, and exit VERIFICATION where a pass breaks its promise.
+        """
+        from tcc import frontends
+        from tcc.compiler.result import Result
+        from tcc.passes.base import Context
+        from tcc.passes.manager import Snapshot, Verifier, run_passes
+
+        target = parse_target(self.target) if isinstance(self.target, str) else self.target
+        passes = _passes(self.passes)
+        model = frontends.load(source)
+        original = Snapshot.of(model)
+        data = None if self.calibration is None else tuple(self.calibration)
+        context = Context(target, dict(self.symbols), calibration=data)
+        verifier = Verifier(original, symbols=self.symbols) if self.verify else None
+        done = run_passes(model, passes, context, original=original, verifier=verifier, instruments=self.instruments)
+        return Result(done.model, done.records, (*model.notes, *done.diagnostics))
+
+
+def _passes(wanted: str | Sequence[str | Pass]) -> tuple[Pass, ...]:
+    from tcc.passes.pipeline import parse
+
+    if isinstance(wanted, str):
+        return parse(wanted)
+    return tuple(found for item in wanted for found in (parse(item) if isinstance(item, str) else (item,)))

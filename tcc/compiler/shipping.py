@@ -1,0 +1,189 @@
+"""Writes the result and holds it to the gates: no larger than the input, no more nodes, within the loss budget."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+from onnx import inliner
+
+from tcc.backends import Backend
+from tcc.compiler.accuracy import Loss
+from tcc.diagnostics import Diagnostic, Exit, fail
+from tcc.ir import structure
+from tcc.ir.model import Model
+from tcc.passes.manager import Snapshot, Verifier
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What goes out. ``files`` lie in the workspace; ``what`` says which form of the model it is."""
+
+    model: Model
+    files: tuple[Path, ...]
+    what: str
+    loss: Loss | None
+    notes: tuple[Diagnostic, ...]
+    verbatim: Path | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.stat().st_size for file in self.files)
+
+
+@dataclass
+class Shipping:
+    """Writes one form after another, the last first, until one passes the gates.
+
+    Args:
+        original: the input.
+        nbytes: of the input's files.
+        path: where the model is written, in the workspace.
+        backend: lowers the model; None for plain ONNX that no back end declares to take.
+        verifier: compares what was written with what was verified.
+        loss: of a form on the user's data; None where it is exact or there is no data.
+        max_loss: the loss budget.
+    """
+
+    original: Snapshot
+    nbytes: int
+    path: Path
+    backend: Backend | None
+    verifier: Verifier | None
+    loss: Callable[[Snapshot], Loss | None]
+    max_loss: float
+    notes: list[Diagnostic] = field(default_factory=list)
+
+    def ship(self, snapshots: Sequence[Snapshot]) -> Shipped:
+        """The latest of the forms that passes; the input's own bytes where none does."""
+        nodes = _input_nodes(self.original)
+        for snapshot in reversed(snapshots):
+            model = self._model(snapshot)
+            what = f"the model after {snapshot.label}" if snapshot.label else "the canonical copy of the input"
+            if model.node_count > nodes:
+                self._refuse(what, f"it has {model.node_count} nodes, the input {nodes}")
+                continue
+            loss = self.loss(snapshot)
+            if loss is not None and loss.value > self.max_loss:
+                self._refuse(what, f"its loss is {loss.value:.3g} ({loss.metric}), the budget {self.max_loss:.3g}")
+                continue
+            files = self._write(model)
+            done = Shipped(model, files, what, loss, ())
+            if done.nbytes > self.nbytes and (snapshot.label or self._source is not None):
+                self._refuse(what, f"it takes {done.nbytes} bytes, the input {self.nbytes}")
+                continue
+            if done.nbytes > self.nbytes:
+                message = f"the canonical copy takes {done.nbytes} bytes, the input {self.nbytes}"
+                self.notes.append(Diagnostic("W0704", message, self.original.source))
+            self._verify(snapshot, is_last=snapshot is snapshots[-1])
+            return Shipped(model, files, what, loss, tuple(self.notes))
+        return self._verbatim()
+
+    @property
+    def _source(self) -> Path | None:
+        """The input's file, where its bytes can be shipped as they are: external data could not follow it."""
+        return self.original.files[0] if len(self.original.files) == 1 else None
+
+    def _model(self, snapshot: Snapshot) -> Model:
+        """The form as it is written: without the types of inner values where the input states none."""
+        stated = any(graph.value_info for graph in structure.all_graphs(self.original.proto))
+        if not stated:
+            for graph in structure.all_graphs(snapshot.proto):
+                del graph.value_info[:]
+        return snapshot.model()
+
+    def _write(self, model: Model) -> tuple[Path, ...]:
+        return model.save(self.path) if self.backend is None else self.backend.lower(model, self.path)
+
+    def _verify(self, snapshot: Snapshot, *, is_last: bool) -> None:
+        if self.verifier is None:
+            return
+        if not is_last:
+            self.verifier.back_to(snapshot)
+        self.verifier.verify_file(self.path)
+
+    def _refuse(self, what: str, reason: str) -> None:
+        self.notes.append(Diagnostic("N0701", f"no-gain: {what} is not shipped: {reason}", self.original.source))
+
+    def _verbatim(self) -> Shipped:
+        assert self._source is not None
+        if self.verifier is not None:
+            self.verifier.back_to(self.original)
+        shutil.copyfile(self._source, self.path)
+        what = "the input's own bytes"
+        return Shipped(self.original.model(), (self.path,), what, None, tuple(self.notes), self._source)
+
+
+def _input_nodes(original: Snapshot) -> int:
+    """Nodes of the input, its functions expanded at each call, as a compiled model has them."""
+    proto = inliner.inline_local_functions(original.proto) if original.proto.functions else original.proto
+    return sum(not _is_constant(node) for node in structure.all_nodes(proto))
+
+
+def _is_constant(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Constant" and node.domain in ("", "ai.onnx")
+
+
+def require_writable(path: Path, protected: Sequence[Path]) -> None:
+    """Check, before any work, that a file can be written and is not one of ``protected``.
+
+    Raises:
+        TccError: E0223 where it cannot be written, E0224 where it is the input.
+    """
+    reason = ""
+    if path.is_dir():
+        reason = "it is a directory"
+    elif path.exists() and not path.is_file():
+        reason = "it is no regular file"
+    elif not path.parent.exists():
+        reason = f"there is no folder {path.parent}"
+    elif not path.parent.is_dir():
+        reason = f"{path.parent} is no folder"
+    if reason:
+        raise fail(Exit.USAGE, "E0223", f"cannot write the file: {reason}", where=str(path),
+                   help="choose another output path, or make the folder first")  # fmt: skip
+    # By the file and not by its name: there are links.
+    if path.exists() and any(other.exists() and path.samefile(other) for other in protected):
+        raise fail(Exit.USAGE, "E0224", "the output would overwrite the input model", where=str(path),
+                   help="choose another output path")  # fmt: skip
+
+
+@contextmanager
+def workspace(output: Path | None) -> Iterator[Path]:
+    """A folder for what is being made, on the output's own file system so that renaming out of it is atomic.
+
+    Raises:
+        TccError: E0223 where there can be none.
+    """
+    parent = None if output is None else output.resolve().parent
+    prefix = "tcc-" if output is None else f".{output.name}."
+    try:
+        folder = tempfile.mkdtemp(dir=parent, prefix=prefix)
+    except OSError as error:
+        raise fail(Exit.USAGE, "E0223", f"cannot write the file: {error.strerror or error}", where=str(output),
+                   help="check that the folder is writable and has room") from error  # fmt: skip
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(files: Sequence[Path], output: Path) -> tuple[Path, ...]:
+    """Rename the workspace's files to their places, the model last: it is never seen without its weights."""
+    target = output.resolve()  # a link stays a link: what it points to is replaced
+    placed = [target.with_name(file.name) for file in files]
+    try:
+        for file, place in reversed(list(zip(files, placed, strict=True))):
+            if place.exists():
+                file.chmod(place.stat().st_mode & 0o777)
+            file.replace(place)
+    except OSError as error:
+        raise fail(Exit.USAGE, "E0223", f"cannot write the file: {error.strerror or error}", where=str(output),
+                   help="check that the folder is writable and has room") from error  # fmt: skip
+    return (output, *placed[1:])
