@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tcc.compiler import PassManager, Result, compile  # noqa: A004 - what a compiler does
+    from tcc.compiler import PassManager, compile  # noqa: A004 - what a compiler does
+    from tcc.compiler.result import Result
     from tcc.diagnostics import Diagnostic, Exit, TccError
     from tcc.frontends import load
     from tcc.ir.model import Model

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcc.commands import _arguments as arguments_
 from tcc.commands._printing import Printer, columns, write
-from tcc.compiler import levels
+from tcc.compiler import levels, warnings
 from tcc.diagnostics import Exit, fail
 
 if TYPE_CHECKING:
@@ -28,86 +28,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     promises = columns((f"-O{level}", promise) for level, promise in levels.PROMISES.items())
     parser.epilog = f"levels:\n{promises}\n\nArguments may also stand in a file: tcc @file."
-    parser.add_argument("input", nargs="?", type=Path, metavar="IN", help="the model: an ONNX file").complete = _FILE  # type: ignore[attr-defined]
+    _file(parser.add_argument("input", nargs="?", type=Path, metavar="IN", help="the model: an ONNX file"))
     parser.add_argument(
-        "-O",
-        dest="level",
-        choices=list(levels.LEVELS),
-        default="2",
-        metavar="LEVEL",
+        "-O", dest="level", choices=list(levels.LEVELS), default="2", metavar="LEVEL",
         help="how far to go: 0, 1, 2, 3, s or z (default: 2)",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--target",
-        default="native",
-        metavar="T",
-        help="what to compile for: name[@stack][+feature|-feature][,key=value]; tcc targets lists them (default: native)",
-    )
+        "--target", default="native", metavar="T",
+        help="what to compile for: name[@stack][+feature|-feature][,key=value], as tcc targets lists (default: native)",
+    )  # fmt: skip
     _add_outputs(parser.add_argument_group("output"))
     _add_data(parser.add_argument_group("data and budgets"))
     _add_messages(parser.add_argument_group("messages"))
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
     parser.add_argument(
-        "--print-completion",
-        action=_Completion,
-        choices=["bash", "zsh", "tcsh"],
+        "--print-completion", action=_Completion, choices=["bash", "zsh", "tcsh"],
         help="print a completion script for a shell and stop",
-    )
+    )  # fmt: skip
 
 
-_FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+def _file(argument: argparse.Action) -> None:
+    """Let shells complete the argument's value with file names; shtab's convention."""
+    argument.complete = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}  # type: ignore[attr-defined]
 
 
 def _add_outputs(group: argparse._ArgumentGroup) -> None:
+    _file(group.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help="the file to write (default: beside IN, as <stem>.tcc.onnx)",
+    ))  # fmt: skip
+    _file(group.add_argument("--report", type=Path, metavar="R.JSON", help="write a report"))
     group.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="OUT",
-        help="the file to write (default: IN's name with .tcc.onnx, beside it)",
-    ).complete = _FILE  # type: ignore[attr-defined]
-    group.add_argument("--report", type=Path, metavar="R.JSON", help="write a report").complete = _FILE  # type: ignore[attr-defined]
-    group.add_argument(
-        "--passes", metavar="TEXT", help="run this pipeline in place of the level's: name{option=value},..."
-    )
+        "--passes", metavar="TEXT", help="run this pipeline in place of the level's: name{option=value},...",
+    )  # fmt: skip
     group.add_argument("--print-pipeline", action="store_true", help="print the pipeline and stop")
     group.add_argument(
-        "--print-ir-after", metavar="PASS", help="print the model after each pass, or with =PASS after that one"
-    )
+        "--print-ir-after", metavar="PASS", help="print the model after each pass, or with =PASS after that one",
+    )  # fmt: skip
     group.add_argument("--dry-run", action="store_true", help="do everything, write nothing")
 
 
 def _add_data(group: argparse._ArgumentGroup) -> None:
+    _file(group.add_argument(
+        "--calib", metavar="D",
+        help="calibration data: a .npz with an array an input, a folder of .npz or .npy, or synthetic: to generate it",
+    ))  # fmt: skip
+    _file(group.add_argument(
+        "--inputs", type=Path, metavar="F.NPZ", help="verify on these inputs in place of generated ones",
+    ))  # fmt: skip
     group.add_argument(
-        "--calib",
-        metavar="D",
-        help="calibration data: a .npz with one array an input, a folder of .npz or .npy, or synthetic: for generated inputs",
-    ).complete = _FILE  # type: ignore[attr-defined]
-    group.add_argument(
-        "--inputs", type=Path, metavar="F.NPZ", help="verify on these inputs in place of generated ones"
-    ).complete = _FILE  # type: ignore[attr-defined]
-    group.add_argument(
-        "--max-loss",
-        type=arguments_.percentage,
-        default=0.01,
-        metavar="L",
+        "--max-loss", type=arguments_.percentage, default=0.01, metavar="L",
         help="the loss budget of lossy passes (default: 1%%)",
-    )
+    )  # fmt: skip
     group.add_argument(
-        "--dim",
-        type=arguments_.dimension,
-        action="append",
-        default=[],
-        metavar="NAME=SIZE",
+        "--dim", type=arguments_.dimension, action="append", default=[], metavar="NAME=SIZE",
         help="the size of a symbolic dimension, for prices and generated inputs",
-    )
+    )  # fmt: skip
     group.add_argument(
-        "--time-limit",
-        type=arguments_.seconds,
-        default=10.0,
-        metavar="S",
+        "--time-limit", type=arguments_.seconds, default=10.0, metavar="S",
         help="seconds for each run of a solver (default: 10)",
-    )
+    )  # fmt: skip
     group.add_argument("--no-measure", action="store_true", help="do not time the result against the input")
 
 
@@ -115,19 +94,15 @@ def _add_messages(group: argparse._ArgumentGroup) -> None:
     group.add_argument("-v", "--verbose", action="count", default=0, help="say what each pass did; -vv: all there is")
     group.add_argument("-q", "--quiet", action="store_true", help="print errors and warnings only")
     group.add_argument(
-        "-W",
-        dest="warnings",
-        action="append",
-        default=[],
-        metavar="error[=NAME]",
-        help="make warnings errors: all, or those of a name, such as fallback",
-    )
+        "-W", dest="warnings", action="append", default=[], metavar="error[=NAME]",
+        help=f"make warnings errors: all, or those named: {', '.join(warnings.known())}",
+    )  # fmt: skip
     group.add_argument(
-        "--diagnostics", choices=["text", "json"], default="text", help="how errors, warnings and notes are written"
-    )
+        "--diagnostics", choices=["text", "json"], default="text", help="how errors, warnings and notes are written",
+    )  # fmt: skip
     group.add_argument(
-        "--color", choices=["auto", "always", "never"], default="auto", help="colours in messages and tables"
-    )
+        "--color", choices=["auto", "always", "never"], default="auto", help="colours in messages and tables",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -37,7 +37,7 @@ def _summary(cls: type[Pass]) -> str:
 
 
 def _reference(name: str, cls: type[Pass]) -> str:
-    from tcc.passes.pipeline import options_of
+    from tcc.passes._options import options_of
 
     text = f"{name}: {inspect.getdoc(cls)}\n\npromises: {cls.effect.value}"
     if cls.needs:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tcc import backends, frontends, report
-from tcc.backends import Backend, PairedLatency
-from tcc.compiler import accuracy, data, legality, levels, measuring, shipping, warnings
-from tcc.compiler.accuracy import Loss
+from tcc.backends import PairedLatency
+from tcc.compiler import data, levels, lowering, measuring, shipping, warnings
+from tcc.compiler.accuracy import Loss, LossOf
+from tcc.compiler.lowering import TypedForms
 from tcc.compiler.result import Result
 from tcc.compiler.shipping import Shipped, Shipping
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
@@ -25,10 +26,12 @@ from tcc.targets import Target
 _SYNTHETIC = "synthetic:"
 _SYNTHETIC_SAMPLES = 16
 
+Feeds = Sequence[Mapping[str, Any]]
+
 
 @dataclass
 class Compilation:
-    """What was asked for (see ``tcc.compile``), and what is found out on the way."""
+    """What was asked for (see ``tcc.compile``), and what is to be said of it."""
 
     source: object
     level: str
@@ -57,151 +60,112 @@ class Compilation:
         with shipping.workspace(self.output) as folder:
             self.diagnostics += [*_target_notes(self.target), *model.notes]
             original = Snapshot.of(model)
-            nbytes = _size(self.source, model)
-            facts = report.Facts.of(model, nbytes)
-            calibration = self._calibration(model)
+            facts = report.Facts.of(model, _size(self.source, model))
+            samples = self._samples(model, original)
             verifier = self._verifier(model, original)
-            outcome = self._passes(model, original, verifier, calibration)
-            shipped = self._ship(folder, nbytes, outcome, verifier, calibration)
-            before = original.model()
-            predicted = [
-                report.predicted_seconds(m, self.target, self.symbols) for m in (before, shipped.model.clone())
-            ]
-            latency = self._latency(folder, before, shipped, verifier)
+            outcome = self._passes(model, original, verifier, samples)
+            forms = TypedForms(outcome)
+            shipped = self._ship(folder, facts.bytes, outcome, forms, verifier=verifier, samples=samples)
+            latency = self._latency(folder, shipped, original, verifier)
             warnings.raise_errors(self.diagnostics, self.warnings_as_errors)
-            result = self._report(facts, shipped, outcome, verifier, predicted)
-            result["measured"] = _measured(outcome, latency, time.perf_counter() - started)
+            made = self._report(facts, shipped, outcome, verifier, forms)
+            made["measured"] = _measured(outcome, latency, time.perf_counter() - started)
             files = () if self.output is None else shipping.publish(shipped.files, self.output)
-        plain = report.plain(result)
+        plain = report.plain(made)
         return Result(shipped.model, outcome.records, tuple(self.diagnostics), plain, files, shipped.verbatim)
 
     def _check_arguments(self) -> None:
         warnings.check_names(self.warnings_as_errors)
         if not 0 <= self.max_loss <= 1:
-            raise fail(Exit.USAGE, "E0238", f"the loss budget is {self.max_loss:g}, should be between 0 and 1",
-                       help="write 1% or 0.01")  # fmt: skip
+            message = f"the loss budget is {self.max_loss:g}, should be between 0 and 1"
+            raise fail(Exit.USAGE, "E0238", message, help="write 1% or 0.01")
         if self.output is not None and isinstance(self.source, str | Path):
             shipping.require_writable(self.output, [Path(self.source)])
 
-    def _calibration(self, model: Model) -> tuple[Mapping[str, Any], ...] | None:
+    def _samples(self, model: Model, original: Snapshot) -> tuple[Mapping[str, Any], ...] | None:
+        """The calibration data."""
         if self.calibration is None:
             return None
         if isinstance(self.calibration, str) and self.calibration.startswith(_SYNTHETIC):
-            return self._synthetic(model, self.calibration.removeprefix(_SYNTHETIC))
+            count = self.calibration.removeprefix(_SYNTHETIC) or str(_SYNTHETIC_SAMPLES)
+            if not count.isdecimal() or int(count) < 1:
+                advice = "write synthetic: or synthetic:64"
+                raise fail(Exit.USAGE, "E0239", f"{count!r} is no number of samples", help=advice)
+            runner = original.runner()
+            # Not the seed of the inputs that equality is verified on.
+            return tuple(exercise_feeds(original.proto, runner, seed=1, symbols=self.symbols, count=int(count)))
         read = data.read(self.calibration, model)
         self.diagnostics += read.notes
         return read.feeds
 
-    def _synthetic(self, model: Model, count: str) -> tuple[Mapping[str, Any], ...]:
-        if count and not count.isdecimal():
-            raise fail(
-                Exit.USAGE, "E0239", f"{count!r} is no number of samples", help="write synthetic: or synthetic:64"
-            )
-        snapshot = Snapshot.of(model)
-        feeds = exercise_feeds(
-            snapshot.proto, snapshot.runner(), seed=1, symbols=self.symbols, count=int(count or _SYNTHETIC_SAMPLES)
-        )
-        return tuple(feeds)
-
     def _verifier(self, model: Model, original: Snapshot) -> Verifier | None:
-        given: Sequence[Mapping[str, Any]] = ()
-        if isinstance(self.inputs, str | Path):
-            given = data.whole(self.inputs, model)
-        elif self.inputs is not None:
-            given = tuple(self.inputs)
         if not self.verify:
             self.diagnostics.append(Diagnostic("W0701", "unverified: verification is off", original.source))
             return None
-        return Verifier(original, given, self.symbols)
+        if isinstance(self.inputs, str | Path):
+            return Verifier(original, data.whole(self.inputs, model), self.symbols)
+        return Verifier(original, tuple(self.inputs or ()), self.symbols)
 
     def _passes(
-        self,
-        model: Model,
-        original: Snapshot,
-        verifier: Verifier | None,
-        calibration: tuple[Mapping[str, Any], ...] | None,
+        self, model: Model, original: Snapshot, verifier: Verifier | None, samples: tuple[Mapping[str, Any], ...] | None
     ) -> Outcome:
         # A level's passes that need data are left out where there is none; what was named explicitly is an error.
-        passes = self.passes
-        if self.level and calibration is None:
-            passes = tuple(step for step in passes if "calibration" not in step.needs)
-            if left_out := unparse([step for step in self.passes if step not in passes]):
-                message = f"no calibration data: {left_out} is left out of -O{self.level}"
-                self.diagnostics.append(Diagnostic("N0202", message, original.source, help="give data with --calib"))
-        context = Context(self.target, self.symbols, (), calibration, self.max_loss, self.seconds, self.log)
-        outcome = run_passes(model, passes, context, original=original, verifier=verifier, instruments=self.instruments)
+        kept = [step for step in self.passes if not self.level or samples or "calibration" not in step.needs]
+        if left_out := unparse(step for step in self.passes if step not in kept):
+            message = f"no calibration data: {left_out} is left out of -O{self.level}"
+            self.diagnostics.append(Diagnostic("N0202", message, original.source, help="give data with --calib"))
+        context = Context(self.target, self.symbols, (), samples, self.max_loss, self.seconds, self.log)
+        outcome = run_passes(
+            model, kept, context, original=original, verifier=verifier, instruments=self.instruments
+        )  # fmt: skip
         self.diagnostics += outcome.diagnostics
         return outcome
 
     def _ship(
-        self, folder: Path, nbytes: int, outcome: Outcome, verifier: Verifier | None, calibration: Any
+        self,
+        folder: Path,
+        nbytes: int,
+        outcome: Outcome,
+        forms: TypedForms,
+        *,
+        verifier: Verifier | None,
+        samples: Feeds | None,
     ) -> Shipped:
-        original = outcome.snapshots[0]
-        backend = self._backend(outcome.model, original)
+        tolerant = not self.level or self.level in levels.EXACT
+        backend, said = lowering.choose(forms, self.target, tolerant=tolerant)
         name = "model.onnx" if self.output is None else self.output.resolve().name
-        measured = _LossOf(original, calibration) if calibration and outcome.promise is Effect.LOSSY else None
-        done = Shipping(
-            original, nbytes, folder / name, backend, verifier, measured or (lambda _snapshot: None), self.max_loss
-        ).ship(outcome.snapshots)
-        self.diagnostics += done.notes
-        return done
+        loss = LossOf(outcome, samples or ())
+        gates = Shipping(outcome.snapshots[0], nbytes, folder / name, backend, verifier, loss, self.max_loss)
+        shipped = gates.ship(outcome.snapshots)
+        self.diagnostics += [*said, *shipped.notes]
+        return shipped
 
-    def _backend(self, model: Model, original: Snapshot) -> Backend | None:
-        """The first back end of the target's chain that takes the model; None where it was illegal before already."""
-        before = original.model()
-        known = legality.problems(_annotated(before), self.target)
-        problems = dict(legality.problems(_annotated(model), self.target))
-        for backend in self._chain(model.source):
-            reasons = backend.unsupported(model)
-            if not reasons:
-                break
-            known = {**known, **{d.message: d for d in backend.unsupported(before)}}
-            # The target's own reason for the same thing is enough.
-            covered = any(d.code == r.code for d in problems.values() for r in reasons)
-            problems |= {} if covered else {d.message: d for d in reasons}
-        else:
-            backend = None
-        tolerated = self.level in levels.EXACT or not self.level
-        errors = [d for key, d in problems.items() if not (tolerated and key in known)]
-        if errors:
-            raise TccError(Exit.UNSUPPORTED, errors)
-        self.diagnostics += map(legality.as_warning, problems.values())
-        return backend
-
-    def _chain(self, source: str) -> Iterator[Backend]:
-        there = backends.names()
-        for name in self.target.backends:
-            if name in there:
-                yield from backends.fallbacks(name)
-                return
-            message = f"back end {name} of {self.target.text} is not part of this tcc; the next of its chain is taken"
-            self.diagnostics.append(Diagnostic("W0801", message, source, help="the result is an ONNX file"))
-        yield backends.backend("onnxruntime")
-
-    def _latency(self, folder: Path, before: Model, shipped: Shipped, verifier: Verifier | None) -> PairedLatency | str:
+    def _latency(
+        self, folder: Path, shipped: Shipped, original: Snapshot, verifier: Verifier | None
+    ) -> PairedLatency | str:
+        """The measurement, or why there is none."""
         if not self.measure:
             return "not asked for"
         if reason := measuring.unmeasurable(self.target):
             return reason
         if verifier is None or not verifier.feeds:
             return "no inputs run through the model"
-        path = folder / "original"
-        path.mkdir()
-        original = before.files[0] if before.files else before.save(path / "original.onnx")[0]
-        latency = measuring.measure(
-            original, shipped.files[0], verifier.feeds, self.target, backends.backend("onnxruntime")
-        )
+        (folder / "input").mkdir()
+        before = original.files[0] if original.files else original.model().save(folder / "input" / "model.onnx")[0]
+        backend = backends.backend("onnxruntime")
+        latency = measuring.measure(before, shipped.files[0], verifier.feeds, self.target, backend)
         if latency.verdict == "slower":
-            self.diagnostics.append(Diagnostic("W0705", f"the result is slower: {latency.text()}", before.source))
+            self.diagnostics.append(Diagnostic("W0705", f"the result is slower: {latency.text()}", original.source))
         return latency
 
     def _report(
-        self, facts: report.Facts, shipped: Shipped, outcome: Outcome, verifier: Verifier | None, predicted: list[float]
+        self, facts: report.Facts, shipped: Shipped, outcome: Outcome, verifier: Verifier | None, forms: TypedForms
     ) -> dict[str, Any]:
-        promise = outcome.promise
-        difference = None if verifier is None else verifier.against_original(promise)
-        exact = promise is not Effect.LOSSY
-        tolerance = {Effect.BITS: 0.0, Effect.VALUE: verifier.tolerance if verifier else None}.get(promise)
+        promise = outcome.promise(shipped.snapshot)
+        before, after = (
+            report.predicted_seconds(model, self.target, self.symbols)
+            for model in (forms.first, forms.of(shipped.snapshot))
+        )
         return {
             "schema": report.SCHEMA,
             "source": outcome.snapshots[0].source,
@@ -213,45 +177,28 @@ class Compilation:
             "input": facts,
             "result": report.Facts.of(shipped.model, shipped.nbytes),
             "passes": [report.pass_entry(record) for record in outcome.records],
-            "predicted": {"model": "roofline", "seconds_before": predicted[0], "seconds_after": predicted[1]},
-            "verification": {
-                "promise": promise.value,
-                "verified": verifier is not None and not verifier.reason,
-                "reason": "" if verifier is None else verifier.reason,
-                "tolerance": tolerance,
-                "difference": report.difference_entry(difference),
-            },
-            "accuracy": _accuracy(shipped.loss, self.calibration, exact=exact),
+            "predicted": {"model": "roofline", "seconds_before": before, "seconds_after": after},
+            "verification": _verification(promise, verifier),
+            "accuracy": _accuracy(shipped.loss, self.calibration),
             "diagnostics": report.diagnostic_entries(self.diagnostics),
         }
 
 
-@dataclass
-class _LossOf:
-    """The loss of a form of the model on calibration data; the original runs once, when it is first needed."""
-
-    original: Snapshot
-    feeds: Sequence[Mapping[str, Any]]
-    expected: accuracy.Outputs = field(default_factory=list)
-
-    def __call__(self, snapshot: Snapshot) -> Loss | None:
-        """None for the original, which loses nothing."""
-        if snapshot is self.original:
-            return None
-        self.expected = self.expected or accuracy.outputs(self.original.runner(), self.feeds)
-        return accuracy.loss(self.expected, accuracy.outputs(snapshot.runner(), self.feeds))
+def _verification(promise: Effect, verifier: Verifier | None) -> dict[str, Any]:
+    if verifier is None:
+        return {"promise": promise.value, "verified": False, "reason": "verification is off"}
+    return {
+        "promise": promise.value,
+        "verified": not verifier.reason,
+        "reason": verifier.reason,
+        "tolerance": {Effect.BITS: 0.0, Effect.VALUE: verifier.tolerance}.get(promise),
+        "difference": report.difference_entry(verifier.against_original(promise)),
+    }
 
 
-def _annotated(model: Model) -> Model:
-    from tcc.ir.inference import annotate
-
-    annotate(model)
-    return model
-
-
-def _accuracy(loss: Loss | None, calibration: Any, *, exact: bool) -> dict[str, Any]:
+def _accuracy(loss: Loss | None, calibration: Any) -> dict[str, Any]:
     if loss is None:
-        why = "no calibration data" if calibration is None else "nothing lossy was done" if exact else ""
+        why = "no calibration data" if calibration is None else "nothing lossy was done"
         return {"status": "unmeasured", "reason": why}
     synthetic = isinstance(calibration, str) and calibration.startswith(_SYNTHETIC)
     return {
@@ -261,7 +208,7 @@ def _accuracy(loss: Loss | None, calibration: Any, *, exact: bool) -> dict[str, 
 
 
 def _measured(outcome: Outcome, latency: PairedLatency | str, seconds: float) -> dict[str, Any]:
-    timed = latency if isinstance(latency, str) else {
+    timed: str | dict[str, Any] = latency if isinstance(latency, str) else {
         "seconds_before": latency.latency_a, "seconds_after": latency.latency_b, "ratio": latency.ratio,
         "low": latency.low, "high": latency.high, "noise": latency.noise, "rounds": latency.rounds,
         "verdict": latency.verdict,

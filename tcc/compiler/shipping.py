@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
@@ -25,6 +25,7 @@ class Shipped:
     """What goes out. ``files`` lie in the workspace; ``what`` says which form of the model it is."""
 
     model: Model
+    snapshot: Snapshot
     files: tuple[Path, ...]
     what: str
     loss: Loss | None
@@ -74,7 +75,7 @@ class Shipping:
                 self._refuse(what, f"its loss is {loss.value:.3g} ({loss.metric}), the budget {self.max_loss:.3g}")
                 continue
             files = self._write(model)
-            done = Shipped(model, files, what, loss, ())
+            done = Shipped(model, snapshot, files, what, loss, ())
             if done.nbytes > self.nbytes and (snapshot.label or self._source is not None):
                 self._refuse(what, f"it takes {done.nbytes} bytes, the input {self.nbytes}")
                 continue
@@ -82,7 +83,7 @@ class Shipping:
                 message = f"the canonical copy takes {done.nbytes} bytes, the input {self.nbytes}"
                 self.notes.append(Diagnostic("W0704", message, self.original.source))
             self._verify(snapshot, is_last=snapshot is snapshots[-1])
-            return Shipped(model, files, what, loss, tuple(self.notes))
+            return replace(done, notes=tuple(self.notes))
         return self._verbatim()
 
     @property
@@ -117,7 +118,8 @@ class Shipping:
             self.verifier.back_to(self.original)
         shutil.copyfile(self._source, self.path)
         what = "the input's own bytes"
-        return Shipped(self.original.model(), (self.path,), what, None, tuple(self.notes), self._source)
+        notes = tuple(self.notes)
+        return Shipped(self.original.model(), self.original, (self.path,), what, None, notes, self._source)
 
 
 def _input_nodes(original: Snapshot) -> int:

@@ -15,16 +15,20 @@ NAMES = {
 """The name of each warning's code."""
 
 
+def known() -> tuple[str, ...]:
+    """The names of all warnings."""
+    return tuple(dict.fromkeys(NAMES.values()))
+
+
 def check_names(names: Collection[str]) -> None:
     """Check that warnings have these names.
 
     Raises:
         TccError: exit USAGE.
     """
-    known = ["all", *dict.fromkeys(NAMES.values())]
-    if unknown := [name for name in names if name not in known]:
+    if unknown := [name for name in names if name not in ("all", *known())]:
         message = f"unknown warning {', '.join(map(repr, unknown))}"
-        raise fail(Exit.USAGE, "E0237", message, help=f"known: {', '.join(known)}")
+        raise fail(Exit.USAGE, "E0237", message, help=f"known: all, {', '.join(known())}")
 
 
 def raise_errors(diagnostics: Iterable[Diagnostic], names: Collection[str]) -> None:

@@ -126,7 +126,8 @@ class _Reader:
 def freeze(egraph: EGraph) -> Frozen:
     """The classes of an e-graph that was made by ``import_graph``."""
     reader = _Reader(egraph)
-    tensors = ["value", "literal", "absent", "project", *(n for n, o in OPERATORS.items() if not o.several)]
+    sizes = ["dimension", "dimension_scalar", "entry"]
+    tensors = ["value", "literal", "absent", "project", *sizes, *(n for n, o in OPERATORS.items() if not o.several)]
     several = ["results_value", "opaque", *(n for n, o in OPERATORS.items() if o.several)]
     reader.number_classes([*tensors, *several])
     for row in reader.rows("cons"):

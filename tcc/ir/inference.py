@@ -43,6 +43,9 @@ def _add_probes(proto: onnx.ModelProto) -> list[str]:
         at = _SHAPE_INPUTS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if at is not None and at < len(node.input) and node.input[at] not in constants:
             wanted.setdefault(node.input[at])
+        # Exporters compare a shape they have concatenated with -1 before they expand to it.
+        if node.op_type == "Concat" and node.domain in ("", "ai.onnx") and node.attribute[0].i in (0, -1):
+            wanted.setdefault(node.output[0])
     value = helper.make_attribute("value", helper.make_tensor("value", TensorProto.FLOAT, [1], [0.0]))
     for name in wanted:
         probe = helper.make_node("ConstantOfShape", [name], [_PROBE + name])

@@ -45,6 +45,21 @@ def absent() -> Tensor:
     """An optional input that is not given."""
 
 
+@function(egg_fn="dimension")
+def dimension(symbol: StringLike) -> Tensor:
+    """The size that a symbol stands for, as a tensor ``int64[1]``: no program of its own, only a class."""
+
+
+@function(egg_fn="dimension_scalar")
+def dimension_scalar(symbol: StringLike) -> Tensor:
+    """The size that a symbol stands for, as a scalar."""
+
+
+@function(egg_fn="entry")
+def entry(text: StringLike) -> Tensor:
+    """One entry of a shape, a number or a symbol, as a tensor ``int64[1]``."""
+
+
 @function(egg_fn="list_value")
 def list_value(number: i64Like) -> Tensors:
     """The list of inputs that the import calls by this number."""

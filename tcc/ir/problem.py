@@ -90,6 +90,16 @@ class Problem:
         used = [choice[c].price for c in sorted(self.used(choice))]
         return Price(sum(p.seconds for p in used), sum(p.nbytes for p in used), sum(p.nodes for p in used))
 
+    def total_of(self, forced: Collection[int]) -> Price:
+        """What classes with one candidate each cost."""
+        prices = [self.candidates[c][0].price for c in sorted(forced)]
+        return Price(sum(p.seconds for p in prices), sum(p.nbytes for p in prices), sum(p.nodes for p in prices))
+
+    def is_free(self, c: int) -> bool:
+        """Whether a class has one candidate that costs and needs nothing."""
+        candidates = self.candidates[c]
+        return len(candidates) == 1 and candidates[0].price == FREE and not candidates[0].needs
+
     def sites(self, choice: Mapping[int, Candidate]) -> tuple[str, ...]:
         """The sites whose loss a choice pays, each once."""
         nodes = [choice[c].node for c in sorted(self.used(choice))]
@@ -169,7 +179,8 @@ def _candidates(
     if any(node.operator in _FREE for node in eclass.nodes):
         return [Candidate(ENode("absent", "", ()), FREE, ())]
     if (eclass.constant or eclass.original_constant) and (nbytes := stored(c)) is not None:
-        found.append(Candidate(ENode(STORED, "", ()), Price(nbytes=nbytes), ()))
+        # A few bytes are not worth deciding about, and would tie all their users into one decision.
+        found.append(Candidate(ENode(STORED, "", ()), Price(nbytes=nbytes if nbytes > _NEGLIGIBLE else 0.0), ()))
         if eclass.original_constant or nbytes <= SMALL:
             return found
     for node in eclass.nodes:
@@ -180,6 +191,8 @@ def _candidates(
     return found
 
 
+_NEGLIGIBLE = 64
+"""Bytes up to which a stored constant is priced as nothing; a node takes more."""
 SMALL = 512
 """Bytes up to which a constant is always stored: no node to compute it is smaller by much."""
 

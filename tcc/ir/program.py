@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import networkx as nx
 import numpy as np
 
+from tcc.ir import regions
 from tcc.ir.problem import LOSSY, Candidate, Problem
+from tcc.ir.regions import Region
 
 GAP = 1e-6
 """The relative gap at which HiGHS may stop."""
+SMALL_GAP = 1e-4
+"""The relative gap at which the parts' answer is good enough not to solve the program as one."""
 
 
 @dataclass(frozen=True)
@@ -26,41 +30,84 @@ class Solved:
 
 
 def solve(problem: Problem, start: Mapping[int, Candidate] | None, seconds: float) -> Solved:
-    """Solve the program; where every class has one candidate there is nothing to solve and the bound is exact."""
-    region = _Region(problem)
+    """Solve the program; where every class has one candidate there is nothing to solve and the bound is exact.
+
+    Without a budget the undecided classes fall into parts that do not touch, each a small program. If their
+    best choices together keep the budgets, they are the whole program's best. If they take too many bytes, a
+    price on bytes (a Lagrange multiplier) is raised until they do: what the priced program costs, less the
+    price of the budget, bounds the best from below. Only what is left after that is solved as one program.
+    """
+    region = regions.find(problem)
     if not region.contested:
-        choice = {c: problem.candidates[c][0] for c in region.forced}
-        return Solved(choice, problem.objective(choice) if problem.fits(choice) else -math.inf, "forced")
-    rows = _Rows(problem, region)
-    return rows.solve(start, seconds)
+        forced = {c: problem.candidates[c][0] for c in region.forced}
+        return Solved(forced, problem.objective(forced) if problem.fits(forced) else -math.inf, "forced")
+    best = Solved(None, -math.inf, "parts")
+    if not problem.loss:
+        best = _by_parts(problem, region, seconds)
+        if best.choice is not None:
+            objective = problem.objective(best.choice)
+            if objective - best.bound <= SMALL_GAP * abs(objective):
+                return best
+            start = best.choice
+    whole = _Rows(problem, region, limited=True).solve(start, seconds)
+    bound = max(whole.bound, best.bound)
+    if whole.choice is None or (
+        best.choice is not None and problem.objective(best.choice) <= problem.objective(whole.choice)
+    ):
+        return Solved(best.choice, bound, best.method)
+    return Solved(whole.choice, bound, whole.method)
 
 
-class _Region:
-    """What is decided already (``forced``) and what is not (``contested``: reachable classes not yet forced)."""
+def _by_parts(problem: Problem, region: Region, seconds: float) -> Solved:
+    """The best choice that fits at some price of bytes, and the best bound of all prices tried."""
+    parts = regions.parts(problem, region)
+    limit, best, bound = problem.budgets.nbytes, None, -math.inf
+    low, high, step = 0.0, math.inf, 0.0
+    for _ in range(_PRICES):
+        priced = replace(problem, weights=replace(problem.weights, nbytes=problem.weights.nbytes + step))
+        solved = _solve_parts(priced, region, parts, seconds)
+        if solved.choice is None:
+            break
+        bound = max(bound, solved.bound - step * (limit or 0.0))
+        if problem.fits(solved.choice):
+            if best is None or problem.objective(solved.choice) < problem.objective(best):
+                best = solved.choice
+            high = step
+        else:
+            low = step
+        if high == 0.0 or limit is None or (
+            best is not None and problem.objective(best) - bound <= SMALL_GAP * abs(bound)
+        ):
+            break
+        if step == 0.0:
+            step = problem.objective(solved.choice) / limit
+        else:
+            step = step * _RAISE if high == math.inf else math.sqrt(max(low, high / _RAISE**4) * high)
+    return Solved(best, bound, "milp")
 
-    def __init__(self, problem: Problem) -> None:
-        self.forced: set[int] = set()
-        stack = list(problem.roots)
-        active = set(problem.roots)
-        open_classes: list[int] = []
-        while stack:
-            c = stack.pop()
-            candidates = problem.candidates[c]
-            if len(candidates) == 1:
-                self.forced.add(c)
-                fresh = [n for n in candidates[0].needs if n not in active]
-                active.update(fresh)
-                stack.extend(fresh)
-            else:
-                open_classes.append(c)
-        self.active = active
-        reached, stack = set(open_classes), list(open_classes)
-        while stack:
-            for candidate in problem.candidates[stack.pop()]:
-                fresh = [n for n in candidate.needs if n not in active and n not in reached]
-                reached.update(fresh)
-                stack.extend(fresh)
-        self.contested = sorted(reached)
+
+_PRICES = 9
+"""Prices of bytes that are tried."""
+_RAISE = 8.0
+"""What a price that is too low is multiplied by."""
+
+
+def _solve_parts(problem: Problem, region: Region, parts: Sequence[Region], seconds: float) -> Solved:
+    whole = {c: problem.candidates[c][0] for c in region.forced}
+    shared = problem.weights.of(problem.total_of(region.forced))
+    bound = shared
+    for part in parts:
+        found = regions.enumerate_best(problem, part)
+        if found is None:
+            solved = _Rows(problem, part, limited=False).solve(None, seconds)
+            if solved.choice is None:
+                return solved
+            found, part_bound = solved.choice, solved.bound - shared
+        else:
+            part_bound = sum(problem.weights.of(candidate.price) for candidate in found.values())
+        whole.update(found)
+        bound += part_bound
+    return Solved(whole, bound, "milp")
 
 
 @dataclass
@@ -68,7 +115,8 @@ class _Rows:
     """The program's columns (a boolean a candidate, then class order variables, then sites) and rows."""
 
     problem: Problem
-    region: _Region
+    region: Region
+    limited: bool
     columns: list[tuple[int, Candidate]] = field(default_factory=list)
     cost: list[float] = field(default_factory=list)
     upper: list[float] = field(default_factory=list)
@@ -91,7 +139,8 @@ class _Rows:
         self._choose()
         self._order()
         self._pay_sites()
-        self._limit()
+        if self.limited:
+            self._limit()
 
     def _column(self, cost: float, upper: float, *, integral: bool) -> int:
         self.cost.append(cost)
@@ -114,15 +163,10 @@ class _Rows:
 
     def _order(self) -> None:
         """Within a strongly connected component a class stands after what it needs."""
-        graph = nx.DiGraph()
-        graph.add_nodes_from(self.problem.candidates)
-        for c, candidates in self.problem.candidates.items():
-            graph.add_edges_from((c, n) for candidate in candidates for n in candidate.needs)
-        for component in nx.strongly_connected_components(graph):
-            if len(component) > 1:
-                self._order_component(component)
+        for cycle in self.region.cycles:
+            self._order_component(cycle)
 
-    def _order_component(self, component: set[int]) -> None:
+    def _order_component(self, component: frozenset[int]) -> None:
         size = float(len(component))
         for c in sorted(component):
             self.orders[c] = self._column(0.0, size, integral=False)
@@ -155,7 +199,7 @@ class _Rows:
             limit = getattr(limits, name)
             if limit is None:
                 continue
-            spent = sum(getattr(problem.candidates[c][0].price, name) for c in self.region.forced)
+            spent = getattr(problem.total_of(self.region.forced), name)
             row = {i: getattr(x.price, name) for i, (_, x) in enumerate(self.columns) if getattr(x.price, name)}
             if row:
                 scale = max(abs(v) for v in row.values())
@@ -182,7 +226,7 @@ class _Rows:
             solver.setSolution(solution)
         solver.run()
         info = solver.getInfo()
-        spent = sum(self.problem.weights.of(self.problem.candidates[c][0].price) for c in self.region.forced)
+        spent = self.problem.weights.of(self.problem.total_of(self.region.forced))
         bound = info.mip_dual_bound * self.unit + spent if math.isfinite(info.mip_dual_bound) else -math.inf
         if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
             return Solved(None, bound, "milp")
@@ -210,6 +254,7 @@ class _Rows:
     def _start(self, start: Mapping[int, Candidate]) -> list[float] | None:
         """The start as column values; None where it uses a candidate that was dropped as dominated."""
         used = self.problem.used(start)
+        # A class that this part orders but the start does not use needs no place.
         values = [0.0] * len(self.cost)
         columns = {id(candidate): i for i, (_, candidate) in enumerate(self.columns)}
         for c in used & self.of_class.keys():
@@ -224,7 +269,8 @@ class _Rows:
             if c in self.orders:
                 values[self.orders[c]] = float(depth[c])
         for site in self.problem.sites(start):
-            values[self.sites[site]] = 1.0
+            if site in self.sites:
+                values[self.sites[site]] = 1.0
         return values
 
     def _choice(self, values: list[float]) -> dict[int, Candidate]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """The protobuf without its large weights, and these, shared with the model: tensors are never written into.
 

@@ -49,8 +49,11 @@ def _lift(graph: onnx_ir.Graph) -> int:
             continue
         old = node.outputs[0]
         new = onnx_ir.Value(
-            name=old.name, type=onnx_ir.TensorType(tensor.dtype), shape=onnx_ir.Shape(tensor.shape), const_value=tensor,
-        )  # fmt: skip
+            name=old.name,
+            type=onnx_ir.TensorType(tensor.dtype),
+            shape=onnx_ir.Shape(tensor.shape.numpy()),
+            const_value=tensor,
+        )
         old.replace_all_uses_with(new)
         graph.remove(node, safe=True)
         graph.register_initializer(new)

@@ -69,11 +69,10 @@ class Outcome:
     diagnostics: tuple[Diagnostic, ...]
     snapshots: tuple[Snapshot, ...]
 
-    @property
-    def promise(self) -> Effect:
-        """The weakest equality that a pass which changed something promised."""
-        order = list(Effect)
-        return max((r.effect for r in self.records if r.changed), key=order.index, default=Effect.BITS)
+    def promise(self, snapshot: Snapshot) -> Effect:
+        """The weakest equality that the passes up to one of the snapshots promised."""
+        changing = [record.effect for record in self.records if record.changed]
+        return max(changing[: self.snapshots.index(snapshot)], key=list(Effect).index, default=Effect.BITS)
 
 
 @dataclass

@@ -136,7 +136,8 @@ class _Choosing:
             for n, v in enumerate(self.imported.values)
             if v is not None and emission.is_leaf(self.imported.graph, v)
         }
-        weights = Weights(1.0, _TIE_BYTES, 0.0)
+        # A view moves nothing, but is dispatched like any node.
+        weights = Weights(1.0, _TIE_BYTES, self.context.target.launch_overhead)
         built = problem.build(
             self.frozen, roots, self._price, leaves=leaves, weights=weights, stored=self._stored
         )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Diagnostic
 from tcc.ir import attributes
-from tcc.ir.inference import annotate
 from tcc.ir.model import Model, tensor_type
 
 if TYPE_CHECKING:
@@ -58,9 +57,8 @@ class Facts:
 def predicted_seconds(model: Model, target: Target, symbols: Mapping[str, int]) -> float:
     """The latency that the roofline predicts: the sum over all nodes, those of bodies and functions once each.
 
-    The types of the model's values are set in place.
+    The model's values have their types where they are known (``tcc.ir.inference.annotate``).
     """
-    annotate(model)
     roofline = Roofline(target, symbols)
     return math.fsum(
         roofline.price(

@@ -138,3 +138,22 @@ def toggled(attribute_key: str, name: str) -> str:
     options = dict(attributes.parse(attribute_key))
     options[name] = 1 - options.get(name, 0)
     return attributes.key_of({k: v for k, v in options.items() if (k, v) != (name, 0)})
+
+
+@text_function
+def rows_shape(kind: str, weight: str) -> str:
+    """The shape that makes one matrix of a batch of rows, as long as this weight asks; declined for a matrix."""
+    batch, matrix = parse_kind(kind), _matrix(parse_kind(weight), transposed=False)
+    if batch is None or batch.rank is None or batch.rank < 3 or matrix is None or not isinstance(matrix[0], int):  # noqa: PLR2004
+        return DECLINED
+    return integers([-1, matrix[0]])
+
+
+@text_function
+def inferable_shape(kind: str) -> str:
+    """A shape as a Reshape's target, one unknown or symbolic size left to infer; declined where there are more."""
+    found = parse_kind(kind)
+    if found is None or found.shape is None or 0 in found.shape:
+        return DECLINED
+    target = [size if isinstance(size, int) else -1 for size in found.shape]
+    return integers(target) if target.count(-1) <= 1 else DECLINED

@@ -29,6 +29,21 @@ def matmul_bias_is_gemm(x: Tensor, w: Tensor, c: Tensor, k: String, m: String, q
     yield rewrite(Add(c, product)).to(Gemm(x, w, c), *facts)
 
 
+@exact(Equality.VALUE, "ONNX operator specification, Gemm; rows are independent", "MatMul", "Add", first_opset=5)
+def batched_linear_is_gemm(
+    x: Tensor, w: Tensor, c: Tensor, k: String, m: String, q: String, t: String, r: String, s: String
+) -> Rewrites:
+    """MatMul(x, w) + c = Reshape(Gemm(Reshape(x, [-1, K]), w, c)) for a batch x of rows and a constant matrix w."""
+    product = MatMul(x, w)
+    facts = (
+        constant(w), constant(c), eq(k).to(kind(x)), when.is_float(k), eq(m).to(kind(w)), when.rank_is(m, 2),
+        eq(q).to(kind(c)), when.rank_is(q, 1), eq(t).to(kind(product)), linear.along_last(q, t),
+        *given(r, linear.rows_shape(k, m)), *given(s, linear.inferable_shape(t)),
+    )  # fmt: skip
+    flat = Reshape(Gemm(Reshape(x, literal(r)), w, c), literal(s))
+    yield rewrite(Add(product, c)).to(flat, *facts)
+
+
 @exact(Equality.VALUE, LINEAR, "Gemm", "Add")
 def shift_into_gemm(x: Tensor, w: Tensor, b: Tensor, c: Tensor, a: String, t: String, q: String) -> Rewrites:
     """Gemm(x, w, b) + c = Gemm(x, w, b + c) for constants b and c, if c broadcasts one way to the product."""

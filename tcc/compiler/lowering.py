@@ -1,0 +1,80 @@
+"""Chooses the back end that a model is written for, and says what the target does not take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tcc import backends
+from tcc.backends import Backend
+from tcc.compiler import legality
+from tcc.diagnostics import Diagnostic, Exit, TccError
+from tcc.ir.inference import annotate
+from tcc.ir.model import Model
+from tcc.passes.manager import Outcome, Snapshot
+from tcc.targets import Target
+
+
+class TypedForms:
+    """The forms of a model with the types of all their values, inferred once for each form that is asked for."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._snapshots = outcome.snapshots
+        self.first = outcome.snapshots[0].model()
+        annotate(self.first)
+        self.last = self.first
+        if len(outcome.snapshots) > 1:
+            self.last = outcome.model
+            annotate(self.last)
+
+    def of(self, snapshot: Snapshot) -> Model:
+        """The model of a snapshot."""
+        known = {len(self._snapshots) - 1: self.last, 0: self.first}
+        if (index := self._snapshots.index(snapshot)) in known:
+            return known[index]
+        model = snapshot.model()
+        annotate(model)
+        return model
+
+
+def choose(forms: TypedForms, target: Target, *, tolerant: bool) -> tuple[Backend | None, list[Diagnostic]]:
+    """The first back end of the target's chain that takes the model, and what is to be said.
+
+    Args:
+        forms: the model before and after the passes.
+        target: what is compiled for.
+        tolerant: whether what was illegal in the input already is only warned of.
+
+    Returns:
+        No back end where none declares to take the model, which is tolerated.
+
+    Raises:
+        TccError: exit UNSUPPORTED, with everything that the target does not take.
+    """
+    known = dict(legality.problems(forms.first, target))
+    problems = dict(legality.problems(forms.last, target))
+    chain, said = _chain(target, forms.first.source)
+    for backend in chain:
+        if not (reasons := backend.unsupported(forms.last)):
+            break
+        known |= {d.message: d for d in backend.unsupported(forms.first)}
+        codes = {d.code for d in problems.values()}
+        # Where the target has a reason of the same kind, that is enough.
+        problems |= {d.message: d for d in reasons if d.code not in codes}
+    else:
+        backend = None
+    if errors := [d for key, d in problems.items() if not (tolerant and key in known)]:
+        raise TccError(Exit.UNSUPPORTED, errors)
+    return backend, [*said, *map(legality.as_warning, problems.values())]
+
+
+def _chain(target: Target, source: str) -> tuple[Iterator[Backend], list[Diagnostic]]:
+    """The back ends to try, and what is to be said of those that are not there."""
+    there = backends.names()
+    first = next((name for name in target.backends if name in there), "onnxruntime")
+    skipped = target.backends[: target.backends.index(first)] if first in target.backends else target.backends
+    said = [
+        Diagnostic("W0801", f"back end {name} of {target.text} is not part of this tcc, {first} is next", source,
+                   help="the result is an ONNX file; build the engine from it on the device")
+        for name in skipped
+    ]  # fmt: skip
+    return backends.fallbacks(first), said

@@ -1,0 +1,127 @@
+"""What of an extraction is decided already, and into which independent parts the rest falls."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import networkx as nx
+
+from tcc.ir.problem import Candidate, Problem
+
+_FEW = 256
+"""Combinations up to which a part is enumerated instead of handed to the solver."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """The state of a problem's classes.
+
+    ``active`` are the classes that every program computes; ``forced`` those of them that have one candidate;
+    ``contested`` those to be decided on; ``cycles`` the strongly connected components they lie in.
+    """
+
+    forced: frozenset[int]
+    active: frozenset[int]
+    contested: tuple[int, ...]
+    cycles: tuple[frozenset[int], ...]
+
+
+def find(problem: Problem) -> Region:
+    """Which classes every program computes, and which are to be decided on."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(sorted(problem.candidates))
+    graph.add_edges_from((c, n) for c in sorted(problem.candidates) for k in problem.candidates[c] for n in k.needs)
+    components = [frozenset(found) for found in nx.strongly_connected_components(graph)]
+    # What is free is as good as decided: to take it or not changes nothing.
+    active = _active(problem, components) | {c for c in problem.candidates if problem.is_free(c)}
+    forced = frozenset(c for c in active if len(problem.candidates[c]) == 1)
+    reached, stack = active - forced, sorted(active - forced)
+    while stack:
+        for candidate in problem.candidates[stack.pop()]:
+            fresh = [n for n in candidate.needs if n not in active and n not in reached]
+            reached = reached | set(fresh)
+            stack.extend(fresh)
+    cycles = sorted((found for found in components if len(found) > 1), key=min)
+    return Region(forced, active, tuple(sorted(reached)), tuple(cycles))
+
+
+def _active(problem: Problem, components: list[frozenset[int]]) -> frozenset[int]:
+    """Classes that each program of the roots computes.
+
+    What computing a class always computes is the class itself and what all its candidates have in common of
+    what their needs always compute: the greatest solution of these equations, sets written as bits.
+    """
+    always: dict[int, int] = dict.fromkeys(problem.candidates, (1 << (max(problem.candidates) + 1)) - 1)
+    for component in components:
+        # Components come needs first; inside one the equations are iterated to their fixpoint.
+        changed = True
+        while changed:
+            changed = False
+            for c in sorted(component):
+                common = -1
+                for candidate in problem.candidates[c]:
+                    needed = 0
+                    for n in candidate.needs:
+                        needed |= always[n]
+                    common &= needed
+                bits = common | (1 << c)
+                if bits != always[c]:
+                    always[c] = bits
+                    changed = len(component) > 1
+    total = 0
+    for root in problem.roots:
+        total |= always[root]
+    return frozenset(c for c in problem.candidates if total >> c & 1)
+
+
+def parts(problem: Problem, region: Region) -> list[Region]:
+    """The undecided classes in groups that share neither an undecided need nor a cycle.
+
+    A need that every program computes anyway ties nobody together.
+    """
+    contested = set(region.contested)
+    graph = nx.Graph()
+    graph.add_nodes_from(region.contested)
+    for c in region.contested:
+        needs = {n for k in problem.candidates[c] for n in k.needs}
+        graph.add_edges_from((c, n) for n in needs if n in contested and n not in region.active)
+    for cycle in region.cycles:
+        # A cycle may run through decided classes, which the needs alone do not show.
+        nx.add_path(graph, sorted(cycle & contested))
+    groups = sorted(tuple(sorted(group)) for group in nx.connected_components(graph))
+    return [
+        replace(region, contested=group, cycles=tuple(cycle for cycle in region.cycles if cycle & set(group)))
+        for group in groups
+    ]
+
+
+def enumerate_best(problem: Problem, part: Region) -> dict[int, Candidate] | None:
+    """The cheapest choice of a small acyclic part, by trying all; None where the part is not small."""
+    if part.cycles or math.prod(len(problem.candidates[c]) for c in part.contested) > _FEW:
+        return None
+    best: dict[int, Candidate] | None = None
+    lowest = math.inf
+    for choice in _choices(problem, part):
+        cost = sum(problem.weights.of(candidate.price) for candidate in choice.values())
+        if cost < lowest:
+            best, lowest = choice, cost
+    return best
+
+
+def _choices(problem: Problem, part: Region) -> Iterator[dict[int, Candidate]]:
+    """Every choice of the part, each class once, with only the classes that it needs."""
+    roots = [c for c in part.contested if c in part.active]
+    inside = set(part.contested)
+    for picks in itertools.product(*(problem.candidates[c] for c in part.contested)):
+        all_picks = dict(zip(part.contested, picks, strict=True))
+        choice: dict[int, Candidate] = {}
+        stack = list(roots)
+        while stack:
+            c = stack.pop()
+            if c not in choice:
+                choice[c] = all_picks[c]
+                stack.extend(n for n in all_picks[c].needs if n in inside)
+        yield choice

@@ -1,0 +1,130 @@
+"""Computed values of rules on shape arithmetic, symbolic sizes included."""
+
+from __future__ import annotations
+
+from tcc.ir import attributes
+from tcc.ir.facts import Known, integers, parse_kind, parse_known
+from tcc.ir.host import DECLINED, condition, text_function
+from tcc.ir.types import Dimension
+
+_MAXIMUM = 2**31 - 1
+
+
+def _shape(kind: str, shape_attributes: str) -> tuple[Dimension, ...] | None:
+    found = parse_kind(kind)
+    if found is None or found.shape is None:
+        return None
+    options = attributes.parse(shape_attributes)
+    return found.shape[slice(options.get("start"), options.get("end"))]
+
+
+def _picked(kind: str, shape_attributes: str, indices: str) -> tuple[list[Dimension], tuple[int, ...]] | None:
+    shape, known = _shape(kind, shape_attributes), parse_known(indices)
+    if shape is None or known is None or not known.is_fixed:
+        return None
+    at = [int(i) for i in known.values]
+    return ([shape[i] for i in at], known.shape) if all(-len(shape) <= i < len(shape) for i in at) else None
+
+
+@text_function
+def gathered_sizes(kind: str, shape_attributes: str, indices: str) -> str:
+    """The sizes that a Gather picks from a Shape, where all of them are numbers."""
+    picked = _picked(kind, shape_attributes, indices)
+    if picked is None or not all(isinstance(size, int) for size in picked[0]):
+        return DECLINED
+    return Known("int64", picked[1], tuple(size for size in picked[0] if isinstance(size, int))).text()
+
+
+@text_function
+def gathered_symbol(kind: str, shape_attributes: str, indices: str, rank: int) -> str:
+    """The symbol that a Gather picks from a Shape by one index of this rank."""
+    picked = _picked(kind, shape_attributes, indices)
+    if picked is None or len(picked[0]) != 1 or len(picked[1]) != rank or not isinstance(picked[0][0], str):
+        return DECLINED
+    return picked[0][0]
+
+
+@text_function
+def index_vector(indices: str) -> str:
+    """A scalar index as a vector of one."""
+    known = parse_known(indices)
+    return integers([int(known.values[0])]) if known is not None and known.shape == () else DECLINED
+
+
+@text_function
+def sliced_sizes(kind: str, shape_attributes: str, starts: str, ends: str, steps: str) -> str:
+    """The part of a Shape that a Slice takes, as ``Known`` text, symbols included."""
+    shape, first, last = _shape(kind, shape_attributes), parse_known(starts), parse_known(ends)
+    stride = parse_known(steps)
+    if shape is None or first is None or last is None or len(first.values) != 1 or not (first.is_fixed and last.is_fixed):
+        return DECLINED
+    if stride is not None and stride.values != (1,):
+        return DECLINED
+    begin, end = int(first.values[0]), min(int(last.values[0]), _MAXIMUM)
+    taken = shape[begin:end]
+    if not taken or None in taken:
+        return DECLINED
+    return Known("int64", (len(taken),), tuple(size for size in taken if size is not None)).text()
+
+
+@text_function
+def chosen(left: str, right: str, then: str, otherwise: str) -> str:
+    """The value of ``Where(left == right, then, otherwise)`` on shapes; a symbol is a size, so never negative."""
+    values = [parse_known(text) for text in (left, right, then, otherwise)]
+    if any(value is None for value in values):
+        return DECLINED
+    found = [value for value in values if value is not None]
+    length = max(len(value.values) for value in found)
+    if any(len(value.values) not in (1, length) for value in found) or any(len(value.shape) > 1 for value in found):
+        return DECLINED
+    rows = zip(*(value.values * (length if len(value.values) == 1 else 1) for value in found), strict=True)
+    result: list[int | str] = []
+    for a, b, yes, no in rows:
+        equal = _equal(a, b)
+        if equal is None:
+            return DECLINED
+        pick = yes if equal else no
+        result.append(pick if isinstance(pick, str) else int(pick))
+    return Known("int64", (length,), tuple(result)).text()
+
+
+def _equal(a: float | str, b: float | str) -> bool | None:
+    if isinstance(a, str) and isinstance(b, str):
+        return True if a == b else None
+    if isinstance(a, str) or isinstance(b, str):
+        number = b if isinstance(a, str) else a
+        return False if isinstance(number, (int, float)) and number < 0 else None
+    return a == b
+
+
+@text_function
+def element(known: str, index: int, length: int) -> str:
+    """One entry of a one-dimensional shape of this length that has a symbolic entry."""
+    value = parse_known(known)
+    if value is None or value.is_fixed or value.shape != (length,) or value.dtype != "int64":
+        return DECLINED
+    return str(value.values[index])
+
+
+@condition
+def is_symbol(text: str) -> bool:
+    """An entry of a shape is a symbol, not a number."""
+    return not text.lstrip("-").isdigit()
+
+
+@text_function
+def number(text: str) -> str:
+    """A number as a tensor of one element."""
+    return integers([int(text)]) if text.lstrip("-").isdigit() else DECLINED
+
+
+@condition
+def is_vector_of_one(kind: str) -> bool:
+    """The type is ``int64[1]``."""
+    return kind == "int64[1]"
+
+
+@condition
+def is_integer_scalar(kind: str) -> bool:
+    """The type is ``int64[]``."""
+    return kind == "int64[]"
