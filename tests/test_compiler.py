@@ -20,6 +20,7 @@ from tcc import report
 from tcc.backends.onnxruntime import OnnxRuntime
 from tcc.compiler import measuring
 from tcc.diagnostics import Exit, TccError
+from tcc.ir import saving
 from tcc.ir.model import Model
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.passes.manager import Instrument
@@ -39,6 +40,7 @@ class Fattened(Pass):
     effect: ClassVar[Effect] = Effect.BITS
 
     def run(self, model: Model, context: Context) -> PassResult:
+        del context
         for i in range(self.weights):
             tensor = onnx_ir.tensor(np.ones(1000, np.float32), name=f"fat_{i}")
             model.graph.register_initializer(onnx_ir.Value(name=tensor.name, const_value=tensor))
@@ -64,6 +66,7 @@ class Replaced(Pass):
         return Effect.LOSSY if self.lossy else Effect.BITS
 
     def run(self, model: Model, context: Context) -> PassResult:
+        del context
         next(iter(model.graph)).op_type = self.operator
         return PassResult(model, changed=True)
 
@@ -75,6 +78,7 @@ class Coarsened(Pass):
     effect: ClassVar[Effect] = Effect.LOSSY
 
     def run(self, model: Model, context: Context) -> PassResult:
+        del context
         for name, value in model.graph.initializers.items():
             assert value.const_value is not None
             array = value.const_value.numpy()
@@ -212,8 +216,9 @@ def test_what_the_target_never_took_is_warned_of_by_exact_levels(tmp_path: Path)
 
 
 def test_everything_that_a_target_does_not_take_is_reported_together(tmp_path: Path) -> None:
-    made = model([node("BitwiseNot", "x", "a", "one"), node("BitwiseNot", "a", "b", "two"), node("Cast", "b", "c", to=11),
-                  node("Cast", "c", "y", to=7)], integers=["x", "y"], opset=21)  # fmt: skip
+    nodes = [node("BitwiseNot", "x", "a", "one"), node("BitwiseNot", "a", "b", "two")]
+    nodes += [node("Cast", "b", "c", to=onnx.TensorProto.DOUBLE), node("Cast", "c", "y", to=onnx.TensorProto.INT64)]
+    made = model(nodes, integers=["x", "y"], opset=21)
     error = failure(write(tmp_path, made), "fold", opt_level=3, passes=None, target="jetson@jp6.0")
     assert sorted(d.code for d in error.diagnostics) == ["E0411", "E0412", "E0413"]
     assert ("and 1 more like it",) in [d.notes for d in error.diagnostics]
@@ -259,6 +264,7 @@ def test_the_written_file_is_what_was_verified(tmp_path: Path, monkeypatch: pyte
 def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
     class Interrupting(Instrument):
         def begin(self, text: str, number: int, count: int) -> None:
+            del text, number, count
             raise KeyboardInterrupt
 
     path = relu(tmp_path)
@@ -275,6 +281,24 @@ def test_an_output_that_is_a_link_stays_one_and_keeps_its_mode(tmp_path: Path) -
     assert os.readlink(tmp_path / "link.onnx") == "real.onnx"  # noqa: PTH115 - the text of the link
     assert onnx.load(tmp_path / "real.onnx").graph.node
     assert (tmp_path / "real.onnx").stat().st_mode & 0o777 == 0o640
+
+
+def test_weights_beside_the_model_move_with_it(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "PROTOBUF_LIMIT", saving._HEADROOM)  # as if the model were larger than 2 GiB
+    path, weights = tmp_path / "out.onnx", tmp_path / "out.onnx.data"
+    result = compiled(digits / "digits.onnx", output=path)
+    assert result.files == (path, weights)
+    assert sorted(tmp_path.iterdir()) == [path, weights]
+    assert result.report["shipped"] == "the model after simplify"
+    assert onnx.load(path).graph.node
+
+
+def test_types_that_the_input_does_not_state_are_not_written(tmp_path: Path) -> None:
+    bare = compiled(relu(tmp_path), "fold", Replaced("Identity", lossy=True))
+    assert not bare.to_proto().graph.value_info
+    made = onnx.load(relu(tmp_path))
+    stated = compiled(onnx.shape_inference.infer_shapes(made), "fold", Replaced("Neg", lossy=True))
+    assert [value.name for value in stated.to_proto().graph.value_info] == ["h"]
 
 
 def test_loss_is_measured_on_calibration_data_and_held_to_the_budget(digits: Path, tmp_path: Path) -> None:

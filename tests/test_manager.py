@@ -51,6 +51,7 @@ class Edited(Pass):
         return Effect(self.promise)
 
     def run(self, model: Model, context: Context) -> PassResult:
+        del context
         EDITS[self.what](model)
         return PassResult(model, self.says_changed, {"did": self.what})
 
@@ -201,7 +202,9 @@ def test_a_change_that_is_not_admitted_is_verified_all_the_same() -> None:
     @edit
     def drop_activation(made: Model) -> None:
         act = made.graph.node("act")
-        act.outputs[0].replace_all_uses_with(act.inputs[0])
+        before = act.inputs[0]
+        assert before is not None
+        act.outputs[0].replace_all_uses_with(before)
         made.graph.remove(act, safe=True)
 
     assert failure(Edited("drop_activation", "bits", says_changed=False)).diagnostics[0].code == "E0703"

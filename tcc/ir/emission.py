@@ -113,6 +113,10 @@ def _base_name(v: onnx_ir.Value | None) -> str:
 def _name_values(imported: Imported, frozen: Frozen, builder: Builder, used: set[int], names: _Names) -> None:
     """Name what the nodes compute: as the imported value was called, an output of the graph above all."""
     made = {v: c for c, v in sorted(builder.values.items()) if v is not None and v.producer() is not None}
+    standing: dict[int, list[int]] = {}
+    for c in sorted(used):
+        # A program taken over a lossy edge stands for the class it is taken for, name included.
+        standing.setdefault(builder.resolve(c), []).append(c)
     for node in builder.nodes:
         for v in node.outputs:
             c = made.get(v)
@@ -120,7 +124,7 @@ def _name_values(imported: Imported, frozen: Frozen, builder: Builder, used: set
                 # Not read by anyone: the empty name of an optional output, or one that the schema asks for.
                 v.name = v.name if v.name == "" else names.fresh(f"{node.op_type.lower()}_unused")
                 continue
-            numbers = [imported.values[n] for n in frozen.classes[c].numbers]
+            numbers = [imported.values[n] for stand_in in standing.get(c, [c]) for n in frozen.classes[stand_in].numbers]
             known = [w for w in numbers if w is not None and w.name and w.const_value is None]
             outputs = [w for w in known if w.is_graph_output() and w in imported.graph.outputs]
             inside = [w for w in known if not is_leaf(imported.graph, w) and not w.is_graph_output()]

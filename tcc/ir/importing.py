@@ -42,35 +42,15 @@ _PURE_DOMAINS = frozenset({"", "ai.onnx.ml", "com.microsoft"})
 
 
 @dataclass
-class Imported:
-    """The e-graph of one graph and what its numbers stand for.
-
-    ``values[n]`` is the graph's value that ``value(n)`` names; ``nodes[key]`` the node behind an opaque key.
-    """
-
-    egraph: EGraph
-    graph: onnx_ir.Graph
-    values: list[onnx_ir.Value | None] = field(default_factory=lambda: [None])
-    numbers: dict[onnx_ir.Value, int] = field(default_factory=dict)
-    nodes: dict[str, onnx_ir.Node] = field(default_factory=dict)
-    operators: set[str] = field(default_factory=set)
-
-    def number(self, v: onnx_ir.Value | None) -> int:
-        """The number of a value, given on first sight; ``ABSENT`` for no value."""
-        if v is None:
-            return ABSENT
-        if v not in self.numbers:
-            self.numbers[v] = len(self.values)
-            self.values.append(v)
-        return self.numbers[v]
-
-
-@dataclass
-class _Tables:
+class Tables:
     """Rows by relation, written as tab-separated files that egglog reads at once."""
 
     rows: dict[str, list[str]] = field(default_factory=dict)
     lists: dict[tuple[int, ...], int] = field(default_factory=lambda: {(): NIL})
+
+    def further(self) -> Tables:
+        """Empty tables whose lists go on where these end."""
+        return Tables({}, self.lists)
 
     def add(self, table: str, *cells: object) -> None:
         self.rows.setdefault(table, []).append("\t".join(map(str, cells)))
@@ -84,6 +64,47 @@ class _Tables:
         return self.lists[numbers]
 
 
+@dataclass
+class Imported:
+    """The e-graph of one graph and what its numbers stand for.
+
+    ``values[n]`` is the graph's value that ``value(n)`` names; ``nodes[key]`` the node behind an opaque key.
+    """
+
+    egraph: EGraph
+    graph: onnx_ir.Graph
+    values: list[onnx_ir.Value | None] = field(default_factory=lambda: [None])
+    numbers: dict[onnx_ir.Value, int] = field(default_factory=dict)
+    nodes: dict[str, onnx_ir.Node] = field(default_factory=dict)
+    operators: set[str] = field(default_factory=set)
+    opaque_keys: dict[onnx_ir.Node, str] = field(default_factory=dict)
+    tables: Tables = field(default_factory=Tables)
+
+    def fresh(self) -> int:
+        """A number for a value that the graph does not hold."""
+        self.values.append(None)
+        return len(self.values) - 1
+
+    def constant(self, tables: Tables, array: np.ndarray, name: str) -> int:
+        """The number of a new constant."""
+        tensor = onnx_ir.tensor(array)
+        v = onnx_ir.Value(name=name, type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
+        v.shape = onnx_ir.Shape(tuple(tensor.shape))
+        number = self.number(v)
+        tables.add("constant", number)
+        tables.add("type", number, facts.kind_text(tensor_type(v)))
+        return number
+
+    def number(self, v: onnx_ir.Value | None) -> int:
+        """The number of a value, given on first sight; ``ABSENT`` for no value."""
+        if v is None:
+            return ABSENT
+        if v not in self.numbers:
+            self.numbers[v] = len(self.values)
+            self.values.append(v)
+        return self.numbers[v]
+
+
 def import_graph(graph: onnx_ir.Graph, opset: int, symbolic: Mapping[str, str]) -> Imported:
     """The e-graph of one graph, its types and small constants as facts.
 
@@ -92,7 +113,8 @@ def import_graph(graph: onnx_ir.Graph, opset: int, symbolic: Mapping[str, str]) 
         opset: version of the default domain.
         symbolic: known values that are not initialisers (shapes), by value name, as ``facts.Known`` texts.
     """
-    imported, tables = Imported(EGraph(), graph), _Tables()
+    imported = Imported(EGraph(), graph)
+    tables = imported.tables
     twins = _twins(graph)
     for v in graph.inputs:
         if not v.is_initializer():
@@ -113,7 +135,7 @@ def import_graph(graph: onnx_ir.Graph, opset: int, symbolic: Mapping[str, str]) 
             _add_constant(tables, number, v)
         if text := symbolic.get(v.name or ""):
             tables.add("known", number, text)
-    _load(imported, tables)
+    load(imported, tables)
     return imported
 
 
@@ -147,7 +169,7 @@ def _bits(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
-def _add_initializer(imported: Imported, tables: _Tables, v: onnx_ir.Value, twin: onnx_ir.Value) -> None:
+def _add_initializer(imported: Imported, tables: Tables, v: onnx_ir.Value, twin: onnx_ir.Value) -> None:
     number = imported.number(v)
     if twin is not v:
         tables.add("alias", number, imported.number(twin))
@@ -155,7 +177,7 @@ def _add_initializer(imported: Imported, tables: _Tables, v: onnx_ir.Value, twin
         _add_constant(tables, number, v)
 
 
-def _add_constant(tables: _Tables, number: int, v: onnx_ir.Value) -> None:
+def _add_constant(tables: Tables, number: int, v: onnx_ir.Value) -> None:
     tensor = v.const_value
     assert tensor is not None
     tables.add("constant", number)
@@ -163,7 +185,7 @@ def _add_constant(tables: _Tables, number: int, v: onnx_ir.Value) -> None:
         tables.add("known", number, text)
 
 
-def _add_node(imported: Imported, tables: _Tables, node: onnx_ir.Node, opset: int) -> None:
+def _add_node(imported: Imported, tables: Tables, node: onnx_ir.Node, opset: int) -> None:
     operator = OPERATORS.get(node.op_type) if node.domain == "" else None
     plain = attributes.plain(node)
     inputs = [imported.number(v) for v in node.inputs]
@@ -203,7 +225,7 @@ def _is_deterministic(node: onnx_ir.Node) -> bool:
 
 def _add_opaque(
     imported: Imported,
-    tables: _Tables,
+    tables: Tables,
     node: onnx_ir.Node,
     inputs: list[int],
     used: list[int],
@@ -219,6 +241,7 @@ def _add_opaque(
     else:
         key = f"{IMPURE}{name}:{len(imported.nodes)}"
     imported.nodes.setdefault(key, node)
+    imported.opaque_keys[node] = key
     number = imported.number(node.outputs[0]) if node.outputs else len(imported.values)
     tables.add("opaque", number, key, tables.list_of((*inputs, *captured)))
     for i in used:
@@ -315,10 +338,11 @@ def _table(
 _CACHE: dict[str, tuple[Callable[..., Any], RewriteOrRule]] = {}
 
 
-def _load(imported: Imported, tables: _Tables) -> None:
+def load(imported: Imported, tables: Tables) -> None:
+    """Add the rows of the tables to the e-graph."""
     if not _CACHE:
         _CACHE.update(_relations())
-    egraph, rules = imported.egraph, ruleset(name="import")
+    egraph, rules = imported.egraph, ruleset(name=f"import_{len(imported.values)}")
     egraph.register(union(value(ABSENT)).with_(absent()), union(list_value(NIL)).with_(nil()))
     with tempfile.TemporaryDirectory(prefix="tcc-") as folder:
         for name, rows in tables.rows.items():

@@ -21,7 +21,7 @@ def rules() -> tuple[Rule, ...]:
     """
     found: dict[str, Rule] = {}
     for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
-        if info.name.startswith("_") or info.name in _HELPERS:
+        if info.ispkg or info.name.startswith("_") or info.name in _HELPERS:
             continue
         module = importlib.import_module(f"{__name__}.{info.name}")
         for rule in filter(is_rule, vars(module).values()):

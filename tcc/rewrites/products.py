@@ -94,28 +94,35 @@ def scale_into_weight(x: Tensor, w: Tensor, c: Tensor, k: String, q: String, t: 
 
 
 @exact(Equality.VALUE, LINEAR, "MatMul", "Mul")
-def scale_of_operand(x: Tensor, y: Tensor, c: Tensor, k: String, q: String) -> Rewrites:
-    """c MatMul(x, y) = MatMul(c x, y) for a constant scalar c, and the same for y."""
-    scalar = constant(c), eq(q).to(kind(c)), when.is_scalar(q), when.rank_at_most(q, 1)
-    yield rewrite(Mul(MatMul(x, y), c)).to(MatMul(Mul(x, c), y), *scalar)
-    yield rewrite(Mul(MatMul(x, y), c)).to(MatMul(x, Mul(y, c)), *scalar)
+def scale_of_operand(x: Tensor, y: Tensor, c: Tensor, t: String, q: String) -> Rewrites:
+    """c MatMul(x, y) = MatMul(c x, y) for a constant scalar c that does not widen the product, and the same for y."""
+    product = MatMul(x, y)
+    scalar = (
+        constant(c), eq(q).to(kind(c)), when.is_scalar(q), when.rank_at_most(q, 1), eq(t).to(kind(product)),
+        when.rank_at_least_that_of(t, q),
+    )  # fmt: skip
+    yield rewrite(Mul(product, c)).to(MatMul(Mul(x, c), y), *scalar)
+    yield rewrite(Mul(product, c)).to(MatMul(x, Mul(y, c)), *scalar)
 
 
 @exact(Equality.VALUE, "commutes with a scalar: elements move, values do not change", "Mul", "Transpose")
-def scale_through_transpose(x: Tensor, c: Tensor, p: String, q: String) -> Rewrites:
-    """c Transpose(x) = Transpose(c x) for a constant scalar c."""
+def scale_through_transpose(x: Tensor, c: Tensor, p: String, q: String, k: String) -> Rewrites:
+    """c Transpose(x) = Transpose(c x) for a constant scalar c that does not widen x."""
     yield rewrite(Mul(Transpose(x, p), c)).to(
-        Transpose(Mul(x, c), p), constant(c), eq(q).to(kind(c)), when.is_scalar(q), when.rank_at_most(q, 1)
-    )
+        Transpose(Mul(x, c), p),
+        constant(c), eq(q).to(kind(c)), when.is_scalar(q), when.rank_at_most(q, 1), eq(k).to(kind(x)),
+        when.rank_at_least_that_of(k, q),
+    )  # fmt: skip
 
 
 @exact(Equality.VALUE, "commutes with a scalar: elements move, values do not change", "Mul", "Reshape")
-def scale_through_reshape(x: Tensor, s: Tensor, c: Tensor, a: String, q: String, k: String) -> Rewrites:
-    """c Reshape(x) = Reshape(c x) for a constant scalar c."""
-    yield rewrite(Mul(Reshape(x, s, a), c)).to(
+def scale_through_reshape(x: Tensor, s: Tensor, c: Tensor, a: String, q: String, k: String, t: String) -> Rewrites:
+    """c Reshape(x) = Reshape(c x) for a constant scalar c that widens neither."""
+    shaped = Reshape(x, s, a)
+    yield rewrite(Mul(shaped, c)).to(
         Reshape(Mul(x, c), s, a),
         constant(c), eq(q).to(kind(c)), when.is_scalar(q), eq(k).to(kind(x)), when.rank_at_least_that_of(k, q),
-        when.rank_at_most(q, 1),
+        when.rank_at_most(q, 1), eq(t).to(kind(shaped)), when.rank_at_least_that_of(t, q),
     )  # fmt: skip
 
 

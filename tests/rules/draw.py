@@ -153,20 +153,18 @@ class Draw:
     def model(self, *outputs: Value) -> onnx.ModelProto:
         """The model; at times with an operator behind an output, at times with an inner value as one more output."""
         names = [v.name for v in outputs]
-        inner = [n.output[0] for n in self._nodes if n.output[0] not in names]
-        if inner and self.chance(0.25):
-            names.append(self.choice(inner))
         graph = helper.make_graph(self._nodes, "instance", self._inputs, [], self._initializers)
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)
-        kinds = {v.name: v for v in onnx.shape_inference.infer_shapes(made, strict_mode=True, data_prop=True).graph.output}
-        if names and self.chance(0.3):
-            first = kinds[names[0]].type.tensor_type
-            if first.elem_type == onnx.TensorProto.FLOAT:
-                graph.node.append(helper.make_node("Softsign", [names[0]], ["behind"], name="behind"))
-                kinds["behind"] = onnx.ValueInfoProto(name="behind", type=kinds[names[0]].type)
-                names[0] = "behind"
-        del graph.output[:]
-        graph.output.extend(kinds[name] for name in names)
-        made.graph.CopyFrom(graph)
+        inferred = onnx.shape_inference.infer_shapes(made, strict_mode=True, data_prop=True).graph
+        kinds = {v.name: v.type for v in (*inferred.value_info, *inferred.output) if v.type.tensor_type.HasField("shape")}
+        inner = [n.output[0] for n in self._nodes if n.output[0] in kinds and n.output[0] not in names]
+        if inner and self.chance(0.25):
+            names.append(self.choice(inner))
+        if kinds[names[0]].tensor_type.elem_type == onnx.TensorProto.FLOAT and self.chance(0.3):
+            made.graph.node.append(helper.make_node("Softsign", [names[0]], ["behind"], name="behind"))
+            kinds["behind"] = kinds[names[0]]
+            names[0] = "behind"
+        del made.graph.output[:]
+        made.graph.output.extend(onnx.ValueInfoProto(name=name, type=kinds[name]) for name in names)
         return made

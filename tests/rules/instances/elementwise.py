@@ -12,11 +12,17 @@ _NUMBERS = ("float32", "float32", "float16", "float64", "int64", "int32")
 _FLOATS = ("float32", "float32", "float16", "float64")
 
 
-def _constant(draw: Draw, shape: tuple[int, ...], dtype: str) -> Value:
-    """A constant without small elements, of a shape that may widen that of its partner."""
-    wide = (draw.integer(2, 3), *shape) if draw.chance(0.2) else draw.broadcast_to(shape)
+def _constant(draw: Draw, shape: tuple[int, ...], dtype: str, *, widens: bool = True) -> Value:
+    """A constant without small elements, of a shape that at times widens that of its partner."""
+    if len(shape) > 4:
+        widens = False
+    wide = (draw.integer(2, 3), *shape) if widens and draw.chance(0.2) else draw.broadcast_to(shape)
     array = draw.positive(wide, dtype) if "float" in dtype else np.maximum(draw.array(wide, dtype), 1)
     return draw.constant(array)
+
+
+def _vector(draw: Draw, dtype: str = "float32") -> Value:
+    return _constant(draw, (3,), dtype, widens=False)
 
 
 def constant_operand_last(draw: Draw) -> onnx.ModelProto:
@@ -41,7 +47,7 @@ def subtract_constant(draw: Draw) -> onnx.ModelProto:
 
 def subtract_constant__from_constant(draw: Draw) -> onnx.ModelProto:
     draw.versions(7)
-    return draw.model(draw.node("Sub", _constant(draw, (3,), "float32"), draw.input((2, 3))))
+    return draw.model(draw.node("Sub", _vector(draw), draw.input((2, 3))))
 
 
 def subtract_constant__integer(draw: Draw) -> onnx.ModelProto:
@@ -52,7 +58,7 @@ def subtract_constant__integer(draw: Draw) -> onnx.ModelProto:
         x = draw.node("Cast", draw.input((2, 3), "int32"), to=onnx.TensorProto.UINT32)
         y = draw.node("Sub", x, draw.constant(np.array(7, np.uint32)))
         return draw.model(draw.node("Cast", y, to=onnx.TensorProto.INT64))
-    return draw.model(draw.node("Sub", draw.input((2, 3), dtype), _constant(draw, (3,), dtype)))
+    return draw.model(draw.node("Sub", draw.input((2, 3), dtype), _vector(draw, dtype)))
 
 
 def divide_by_constant(draw: Draw) -> onnx.ModelProto:
@@ -65,13 +71,13 @@ def divide_by_constant(draw: Draw) -> onnx.ModelProto:
 def divide_by_constant__integer(draw: Draw) -> onnx.ModelProto:
     draw.versions(7)
     dtype = draw.choice(("int32", "int64"))
-    return draw.model(draw.node("Div", draw.input((2, 3), dtype), _constant(draw, (3,), dtype)))
+    return draw.model(draw.node("Div", draw.input((2, 3), dtype), _vector(draw, dtype)))
 
 
 def divide_by_constant__of_constant(draw: Draw) -> onnx.ModelProto:
     draw.versions(7)
     y = draw.input_of(draw.positive((2, 3)))
-    return draw.model(draw.node("Div", _constant(draw, (3,), "float32"), y))
+    return draw.model(draw.node("Div", _vector(draw), y))
 
 
 def add_negated(draw: Draw) -> onnx.ModelProto:
@@ -86,13 +92,13 @@ def _chain(draw: Draw, operator: str, dtypes: tuple[str, ...]) -> onnx.ModelProt
     shape, dtype = draw.shape(), draw.choice(dtypes)
     x = draw.tensor(shape, dtype)
     y = draw.node(operator, x, _constant(draw, shape, dtype))
-    return draw.model(draw.node(operator, y, _constant(draw, shape, dtype)))
+    return draw.model(draw.node(operator, y, _constant(draw, shape, dtype, widens=False)))
 
 
 def _mixed_chain(draw: Draw, first: str, second: str) -> onnx.ModelProto:
     draw.versions(7)
-    y = draw.node(first, draw.input((2, 3)), _constant(draw, (3,), "float32"))
-    return draw.model(draw.node(second, y, _constant(draw, (3,), "float32")))
+    y = draw.node(first, draw.input((2, 3)), _vector(draw))
+    return draw.model(draw.node(second, y, _vector(draw)))
 
 
 def gather_factors(draw: Draw) -> onnx.ModelProto:

@@ -177,7 +177,7 @@ def pad_nothing(draw: Draw) -> onnx.ModelProto:
     shape = draw.shape(1)
     x = draw.tensor(shape, draw.choice(("float32", "float64") if draw.opset < 13 else ("float32", "float64", "int64")))
     mode = draw.choice((None, "constant", "reflect", "edge")) if min(shape) > 1 else None
-    value = 2 if mode in (None, "constant") and draw.chance() else None
+    value = 2.0 if mode in (None, "constant") and draw.chance() else None
     return draw.model(op.pad(draw, x, [0] * (2 * len(shape)), value, mode))
 
 

@@ -71,6 +71,37 @@ def _gemm(draw: Draw, sizes: tuple[int, int, int], dtype: str, *, bias: bool | N
     return draw.node("Gemm", x, w, b, **attributes)
 
 
+def batched_linear_is_gemm(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    (rows, inner, columns), dtype = _sizes(draw), draw.choice(_FLOATS)
+    x = draw.tensor((*draw.shape(1, 3), rows, inner), dtype)
+    product = draw.node("MatMul", x, draw.constant(draw.array((inner, columns), dtype)))
+    return draw.model(draw.node("Add", product, draw.constant(draw.array((draw.choice((1, columns)),), dtype))))
+
+
+def batched_linear_is_gemm__of_rank(draw: Draw) -> onnx.ModelProto:
+    x, w, c = draw.choice((((2, 2, 3), (3, 4), (2, 4)), ((2, 2, 3), (3, 4), ()), ((2, 2, 3), (2, 3, 4), (4,)),
+                           ((2, 3), (3, 4), (4,)), ((2, 2, 3), (3,), (2,)), ((2, 2, 3), (3, 4), (2, 1, 4))))  # fmt: skip
+    return _product_plus(draw, x, w, c)
+
+
+def batched_linear_is_gemm__widens(draw: Draw) -> onnx.ModelProto:
+    x, w, c = draw.choice((((2, 2, 3), (3, 1), (4,)), ((2, 2, 3), (3, 4), (3, 1, 1, 4)), ((1, 2, 3), (3, 4), (2, 1, 4))))
+    return _product_plus(draw, x, w, c)
+
+
+def batched_linear_is_gemm__integer(draw: Draw) -> onnx.ModelProto:
+    draw.versions(14)
+    product = draw.node("MatMul", draw.input((2, 2, 3), "int32"), draw.constant(draw.array((3, 4), "int32")))
+    return draw.model(draw.node("Add", product, draw.constant(draw.array((4,), "int32"))))
+
+
+def batched_linear_is_gemm__fed(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    product = draw.node("MatMul", draw.input((2, 2, 3)), draw.input((3, 4)))
+    return draw.model(draw.node("Add", product, draw.input((4,))))
+
+
 def shift_into_gemm(draw: Draw) -> onnx.ModelProto:
     draw.versions(11)
     sizes, dtype = _sizes(draw), draw.choice(_FLOATS)

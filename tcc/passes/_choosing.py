@@ -1,0 +1,130 @@
+"""Prices the programs of an e-graph read-out for a target and extracts the best one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import onnx_ir
+
+from tcc.cost_models.roofline import Roofline
+from tcc.ir import attributes, emission, extraction, problem
+from tcc.ir.facts import OUTPUTS_MARK
+from tcc.ir.frozen import ENode, Frozen
+from tcc.ir.importing import Imported
+from tcc.ir.problem import Budgets, Edge, Price, Problem, Weights
+from tcc.ir.types import TensorType
+
+_NODE_FIELDS = 24
+"""Bytes of a node's field headers and of a typical attribute in a file, besides its names."""
+_RUN_ON_CONSTANTS = frozenset({"DequantizeLinear"})
+"""Operators that runtimes run each time although all their inputs are constant, to keep weights small in memory."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An extraction and the classes that its program computes."""
+
+    extraction: extraction.Extraction
+    used: set[int]
+
+
+@dataclass
+class Choosing:
+    """The programs of one read-out, with their prices."""
+
+    imported: Imported
+    frozen: Frozen
+    prices: Roofline
+
+    @cached_property
+    def node_bytes(self) -> float:
+        """What a node of this graph takes in a file on average, its constants left out."""
+        graph = self.imported.graph
+        sizes = [
+            _NODE_FIELDS + len(n.name or "") + len(n.op_type) + sum(len(v.name or "") for v in (*n.inputs, *n.outputs) if v)
+            for n in graph
+        ]
+        return sum(sizes) / len(sizes) if sizes else float(_NODE_FIELDS)
+
+    def problem(
+        self,
+        weights: Weights,
+        budgets: Budgets,
+        *,
+        edges: Collection[Edge] = (),
+        loss: Mapping[str, float] | None = None,
+    ) -> Problem:
+        """The choice among all programs of the graph's outputs."""
+        roots = sorted({self.frozen.of[self.imported.numbers[v]] for v in self.imported.graph.outputs})
+        leaves = {
+            self.frozen.of[n]
+            for n, v in enumerate(self.imported.values)
+            if v is not None and emission.is_leaf(self.imported.graph, v)
+        }
+        return problem.build(
+            self.frozen, roots, self._price, leaves=leaves, weights=weights, budgets=budgets, stored=self._stored,
+            edges=edges, loss=loss,
+        )  # fmt: skip
+
+    def extract(self, built: Problem, seconds: float) -> Choice:
+        """The best program."""
+        found = extraction.extract(built, seconds=seconds)
+        return Choice(found, built.used(found.choice))
+
+    def spent(self) -> Budgets:
+        """What the graph takes as it is: bytes and nodes."""
+        graph = self.imported.graph
+        held = sum(v.const_value.nbytes for v in graph.initializers.values() if v.const_value is not None)
+        return Budgets(nbytes=held + self.node_bytes * len(graph), nodes=float(len(graph)))
+
+    @cached_property
+    def _projected(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for p, eclass in enumerate(self.frozen.classes):
+            for node in eclass.nodes:
+                if node.operator == "project":
+                    found.setdefault(node.inputs[0], []).append(p)
+        return found
+
+    def _stored(self, c: int) -> float | None:
+        eclass = self.frozen.classes[c]
+        if eclass.several:
+            return None
+        if eclass.original_constant:
+            values = [self.imported.values[n] for n in eclass.numbers]
+            held = next((v for v in values if v is not None and v.const_value is not None), None)
+            if held is not None and held.const_value is not None:
+                outer = held.graph is not None and held.graph is not self.imported.graph
+                return 0.0 if outer else float(held.const_value.nbytes)
+        if eclass.known is not None and eclass.known.is_fixed:
+            return float(eclass.kind.nbytes({})) if eclass.kind else 64.0
+        if not eclass.constant or eclass.kind is None or not eclass.kind.is_static or eclass.kind.dtype == "string":
+            return None
+        return float(eclass.kind.nbytes({}))
+
+    def _price(self, c: int, node: ENode) -> Price | None:
+        if node.operator in {"project", "absent", "value", "literal"}:
+            return Price()
+        kinds = [self.frozen.classes[i].kind for i in node.inputs]
+        constants = [self.frozen.classes[i].constant for i in node.inputs]
+        if node.operator == "opaque":
+            original = self.imported.nodes[node.attributes]
+            operator = original.op_type
+            plain: Mapping[str, Any] = attributes.plain(original) or {}
+        else:
+            operator = node.operator
+            plain = attributes.parse(node.attributes)
+        if operator in _RUN_ON_CONSTANTS:
+            constants = [False] * len(constants)
+        outputs = self._outputs(c, node)
+        priced = self.prices.price(operator, plain, kinds, outputs, constants)
+        return Price(priced.seconds, self.node_bytes, 1.0)
+
+    def _outputs(self, c: int, node: ENode) -> list[TensorType | None]:
+        if not self.frozen.classes[c].several:
+            return [self.frozen.classes[c].kind]
+        count = int(attributes.parse(node.attributes).get(OUTPUTS_MARK, 1)) if node.operator != "opaque" else 1
+        return [self.frozen.classes[p].kind for p in self._projected.get(c, ())] or [None] * count

@@ -1,0 +1,139 @@
+"""Half precision: each floating-point operator may compute in float16, where no value leaves its range."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir
+
+from tcc.ir import attributes, facts
+from tcc.ir.importing import ABSENT, has_bodies
+from tcc.ir.language import OPERATORS
+from tcc.ir.model import tensor_type
+from tcc.ir.types import TensorType
+from tcc.rewrites.lossy import Alternative, Offer
+
+LARGEST = 65504.0
+"""The largest finite half (IEEE 754-2019, binary16)."""
+HEADROOM = 4.0
+"""How much further than what was seen a value may go: the ranges come from a few inputs."""
+EPSILON = 2.0**-11
+"""The relative rounding error of one half-precision operation."""
+_TO_HALF = attributes.key_of({"to": onnx.TensorProto.FLOAT16})
+_TO_SINGLE = attributes.key_of({"to": onnx.TensorProto.FLOAT})
+_KEPT = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Identity"})
+
+
+def offer(made: Offer) -> None:
+    """Offer every operator in half precision that the target and the ranges allow."""
+    if not made.target.float16 or "float16" not in made.target.dtypes:
+        made.declined["float16"] = f"target {made.target.name} computes no faster in float16"
+        return
+    for node in made.imported.graph:
+        reason = _refusal(made, node)
+        if reason:
+            made.declined[f"float16:{node.name}"] = reason
+        elif reason is None:
+            _offer_node(made, node)
+
+
+def _refusal(made: Offer, node: onnx_ir.Node) -> str | None:
+    """Why a node is not offered; empty where it is no floating-point operator, None where it is offered."""
+    if node.domain or node.op_type in _KEPT or has_bodies(node) or len(_used(node)) != 1:
+        return ""
+    kind = tensor_type(node.outputs[0])
+    if kind is None or kind.dtype != "float32" or node.outputs[0] is not _used(node)[0]:
+        return ""
+    if not _halves(node, made.opset):
+        return f"{node.op_type} has no float16 form"
+    if made.target.legality("", node.op_type, ["float16"]) is not None:
+        return f"target {made.target.name} does not run {node.op_type} in float16"
+    values = [v for v in (*_floats(node, made.opset), node.outputs[0]) if v.name]
+    for v in values:
+        largest = _largest(made, v)
+        if largest is None:
+            return f"the range of {v.name} is not known"
+        if largest * HEADROOM > LARGEST:
+            return f"{v.name} reaches {largest:.3g}, float16 ends at {LARGEST:.0f}"
+    return None
+
+
+def _used(node: onnx_ir.Node) -> list[onnx_ir.Value]:
+    return [v for v in node.outputs if v.name and (v.uses() or v.is_graph_output())]
+
+
+def _halves(node: onnx_ir.Node, opset: int) -> bool:
+    schema = onnx.defs.get_schema(node.op_type, opset, "")
+    return any(
+        c.type_param_str == schema.outputs[0].type_str and "tensor(float16)" in c.allowed_type_strs
+        for c in schema.type_constraints
+    )
+
+
+def _floats(node: onnx_ir.Node, opset: int) -> list[onnx_ir.Value]:
+    """The inputs whose type is the output's."""
+    return [v for i, v in enumerate(node.inputs) if v is not None and _follows(node, i, opset)]
+
+
+def _follows(node: onnx_ir.Node, index: int, opset: int) -> bool:
+    schema = onnx.defs.get_schema(node.op_type, opset, "")
+    formal = schema.inputs[min(index, len(schema.inputs) - 1)]
+    return bool(formal.type_str == schema.outputs[0].type_str)
+
+
+def _largest(made: Offer, v: onnx_ir.Value) -> float | None:
+    if v.const_value is not None:
+        array = v.const_value.numpy()
+        return float(np.abs(array).max()) if array.size else 0.0
+    return made.ranges.get(v.name or "")
+
+
+def _offer_node(made: Offer, node: onnx_ir.Node) -> None:
+    imported, tables = made.imported, made.tables
+    single = imported.numbers[node.outputs[0]]
+    kind = tensor_type(node.outputs[0])
+    assert kind is not None
+    half_kind = facts.kind_text(TensorType("float16", kind.shape))
+    inputs = [
+        ABSENT if v is None else _half(made, v) if _follows(node, i, made.opset) else imported.numbers[v]
+        for i, v in enumerate(node.inputs)
+    ]
+    half = imported.fresh()
+    tables.add("type", half, half_kind)
+    _add_node(made, node, half, inputs)
+    back = imported.fresh()
+    tables.add("Cast", back, half, _TO_SINGLE)
+    tables.add("type", back, facts.kind_text(kind))
+    site = f"float16:{node.name or node.outputs[0].name}"
+    made.alternatives += [Alternative(site, single, back), Alternative(site, _half(made, node.outputs[0]), half)]
+    made.error[site] = EPSILON
+    imported.operators.add("Cast")
+
+
+def _half(made: Offer, v: onnx_ir.Value) -> int:
+    """The number of a value cast to half precision."""
+    number = made.imported.numbers[v]
+    key = ("half", number)
+    if key not in made.memo:
+        made.memo[key] = made.imported.fresh()
+        kind = tensor_type(v)
+        made.tables.add("Cast", made.memo[key], number, _TO_HALF)
+        made.tables.add("type", made.memo[key], facts.kind_text(TensorType("float16", kind.shape if kind else None)))
+    return made.memo[key]
+
+
+def _add_node(made: Offer, node: onnx_ir.Node, number: int, inputs: list[int]) -> None:
+    tables = made.tables
+    if (key := made.imported.opaque_keys.get(node)) is not None:
+        results = made.imported.fresh()
+        tables.add("opaque", results, key, tables.list_of(tuple(inputs)))
+        tables.add("project", number, results, 0)
+        return
+    operator = OPERATORS[node.op_type]
+    plain = attributes.plain(node)
+    assert plain is not None
+    if operator.variadic:
+        cells: list[int] = [tables.list_of(tuple(inputs))]
+    else:
+        cells = [*inputs, *[ABSENT] * (operator.inputs - len(inputs))]
+    tables.add(node.op_type, number, *cells, attributes.key_of(plain))
