@@ -24,13 +24,15 @@ class Verdict:
     """Whether outputs are equal, and how.
 
     ``difference`` is the largest, relative to its tensor's scale; ``self_difference`` that of the original against
-    itself with ONNX Runtime's optimisations, measured only where ``difference`` is above the tolerance.
+    itself with ONNX Runtime's optimisations, measured only where ``difference`` is above the tolerance. ``outputs``
+    are those of the file.
     """
 
     equal: bool
     difference: float
     self_difference: float | None
     text: str
+    outputs: list[list[Any]]
 
     @property
     def chaotic(self) -> bool:
@@ -57,13 +59,14 @@ class Reference:
     def judge(self, path: Path, *, bits: bool) -> Verdict:
         """Compare a file with the original; raises what checking and running raise."""
         onnx.checker.check_model(str(path))
-        found = self._worst(_run(path, self.feeds), bits=bits)
+        outputs = _run(path, self.feeds)
+        found = self._worst(outputs, bits=bits)
         if found.equal or bits:
-            return Verdict(found.equal, found.largest_scaled, None, found.text())
+            return Verdict(found.equal, found.largest_scaled, None, found.text(), outputs)
         itself = self._worst(_run(self.path, self.feeds, optimise=True), bits=False)
         allowed = max(TOLERANCE, _AMPLIFICATION * itself.largest_scaled)
         equal = found.largest_scaled <= allowed and _comparable(found)
-        return Verdict(equal, found.largest_scaled, itself.largest_scaled, found.text())
+        return Verdict(equal, found.largest_scaled, itself.largest_scaled, found.text(), outputs)
 
     def _worst(self, actual: list[list[Any]], *, bits: bool) -> Comparison:
         found = [compare(a, b, bits=bits, rtol=TOLERANCE) for a, b in zip(self.outputs, actual, strict=True)]

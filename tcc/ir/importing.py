@@ -1,67 +1,22 @@
-"""A graph becomes an e-graph in bulk: tables of rows, then one rule an operator."""
+"""A graph becomes an e-graph in bulk: its nodes, types and small constants as rows of tables."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir
-from egglog import EGraph, RewriteOrRule, String, i64, relation, rule, ruleset, set_, union, var
+from egglog import EGraph
 
 from tcc.ir import attributes, facts
-from tcc.ir.language import (
-    IMPURE,
-    OPERATORS,
-    absent,
-    cons,
-    constant,
-    kind,
-    known,
-    list_value,
-    nil,
-    opaque,
-    original_constant,
-    project,
-    results_value,
-    value,
-)
+from tcc.ir.language import IMPURE, OPERATORS
 from tcc.ir.model import tensor_type
-
-ABSENT = 0
-"""The number of an optional input that is not given."""
-NIL = 0
-"""The number of the empty list."""
+from tcc.ir.tables import ABSENT, Tables
 
 RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
 """Operators whose two occurrences are two draws: never merged, never folded."""
 _PURE_DOMAINS = frozenset({"", "ai.onnx.ml", "com.microsoft"})
-
-
-@dataclass
-class Tables:
-    """Rows by relation, written as tab-separated files that egglog reads at once."""
-
-    rows: dict[str, list[str]] = field(default_factory=dict)
-    lists: dict[tuple[int, ...], int] = field(default_factory=lambda: {(): NIL})
-
-    def further(self) -> Tables:
-        """Empty tables whose lists go on where these end."""
-        return Tables({}, self.lists)
-
-    def add(self, table: str, *cells: object) -> None:
-        self.rows.setdefault(table, []).append("\t".join(map(str, cells)))
-
-    def list_of(self, numbers: tuple[int, ...]) -> int:
-        """The number of a list of inputs; equal lists are one, and share their tails."""
-        if numbers not in self.lists:
-            tail = self.list_of(numbers[1:])
-            self.lists[numbers] = len(self.lists)
-            self.add("cell", self.lists[numbers], numbers[0], tail)
-        return self.lists[numbers]
 
 
 @dataclass
@@ -135,7 +90,7 @@ def import_graph(graph: onnx_ir.Graph, opset: int, symbolic: Mapping[str, str]) 
             _add_constant(tables, number, v)
         if text := symbolic.get(v.name or ""):
             tables.add("known", number, text)
-    load(imported, tables)
+    tables.load(imported.egraph)
     return imported
 
 
@@ -286,69 +241,3 @@ def _captured(body: onnx_ir.Graph) -> list[onnx_ir.Value]:
 def is_pure(key: str) -> bool:
     """Whether an opaque node gives the same outputs for the same inputs, as far as is known."""
     return not key.startswith(IMPURE)
-
-
-_number = var("n", i64), var("a", i64), var("b", i64), var("c", i64), var("d", i64), var("e", i64), var("f", i64)
-_text = var("s", String)
-
-
-def _relations() -> dict[str, tuple[Callable[..., Any], RewriteOrRule]]:
-    """Each table's relation and the rule that turns its rows into the e-graph."""
-    n, a, b, *_ = _number
-    columns = {
-        "type": ((i64, String), lambda r: rule(r(n, _text)).then(set_(kind(value(n))).to(_text))),
-        "known": ((i64, String), lambda r: rule(r(n, _text)).then(set_(known(value(n))).to(_text))),
-        "constant": ((i64,), lambda r: rule(r(n)).then(constant(value(n)), original_constant(value(n)))),
-        "alias": ((i64, i64), lambda r: rule(r(n, a)).then(union(value(n)).with_(value(a)))),
-        "cell": (
-            (i64, i64, i64),
-            lambda r: rule(r(n, a, b)).then(union(list_value(n)).with_(cons(value(a), list_value(b)))),
-        ),
-        "opaque": (
-            (i64, String, i64),
-            lambda r: rule(r(n, _text, a)).then(union(results_value(n)).with_(opaque(_text, list_value(a)))),
-        ),
-        "project": (
-            (i64, i64, i64),
-            lambda r: rule(r(n, a, b)).then(union(value(n)).with_(project(results_value(a), b))),
-        ),
-    }
-    tables = {name: _table(name, types, make) for name, (types, make) in columns.items()}
-    for name, operator in OPERATORS.items():
-        types = (i64, *[i64] * operator.inputs, String)
-        tables[name] = _table(name, types, _operator_rule(name))
-    return tables
-
-
-def _operator_rule(name: str) -> Callable[[Callable[..., Any]], RewriteOrRule]:
-    operator = OPERATORS[name]
-    n, *inputs = _number[: operator.inputs + 1]
-    made = operator.function(*(list_value(i) if operator.variadic else value(i) for i in inputs), _text)
-    target = results_value(n) if operator.several else value(n)
-    return lambda row: rule(row(n, *inputs, _text)).then(union(target).with_(made))
-
-
-def _table(
-    name: str, types: tuple[type, ...], make: Callable[[Callable[..., Any]], RewriteOrRule]
-) -> tuple[Callable[..., Any], RewriteOrRule]:
-    rows = relation(f"rows_{name}", *types)
-    return rows, make(rows)
-
-
-_CACHE: dict[str, tuple[Callable[..., Any], RewriteOrRule]] = {}
-
-
-def load(imported: Imported, tables: Tables) -> None:
-    """Add the rows of the tables to the e-graph."""
-    if not _CACHE:
-        _CACHE.update(_relations())
-    egraph, rules = imported.egraph, ruleset(name=f"import_{len(imported.values)}")
-    egraph.register(union(value(ABSENT)).with_(absent()), union(list_value(NIL)).with_(nil()))
-    with tempfile.TemporaryDirectory(prefix="tcc-") as folder:
-        for name, rows in tables.rows.items():
-            path = Path(folder) / f"{name}.tsv"
-            path.write_text("\n".join(rows) + "\n", encoding="utf-8")
-            table, make = _CACHE[name]
-            egraph.input(table, str(path))
-            rules.append(make)
-    egraph.run(rules)

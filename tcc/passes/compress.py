@@ -112,7 +112,7 @@ class _Attempt:
         for name, technique in techniques().items():
             if wanted is None or name in wanted:
                 technique.offer(self.offer)
-        importing.load(self.imported, self.offer.tables)
+        self.offer.tables.load(self.imported.egraph)
         exact = tuple(r for r in rules() if r.equality is Equality.BITS)
         chosen, operators = relevant(exact, frozenset(self.imported.operators), opset)
         saturate(

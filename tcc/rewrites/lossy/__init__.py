@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from tcc.ir.importing import Imported, Tables
+from tcc.ir.importing import Imported
+from tcc.ir.tables import Tables
 from tcc.targets import Target
 
 __all__ = ["Alternative", "Offer", "techniques"]

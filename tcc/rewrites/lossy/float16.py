@@ -7,9 +7,10 @@ import onnx
 import onnx_ir
 
 from tcc.ir import attributes, facts
-from tcc.ir.importing import ABSENT, has_bodies
+from tcc.ir.importing import has_bodies
 from tcc.ir.language import OPERATORS
 from tcc.ir.model import tensor_type
+from tcc.ir.tables import ABSENT
 from tcc.ir.types import TensorType
 from tcc.rewrites.lossy import Alternative, Offer
 

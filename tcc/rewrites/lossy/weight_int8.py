@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir
 
 from tcc.ir import attributes, facts
-from tcc.ir.importing import ABSENT
 from tcc.ir.model import tensor_type
+from tcc.ir.tables import ABSENT
 from tcc.rewrites.lossy import Alternative, Offer
 
 SMALLEST = 1024
