@@ -71,9 +71,7 @@ def call(
     return Answer(answer.get("value"), problem or answer["problem"], elapsed, answer.get("peak_bytes", 0))
 
 
-def spread(
-    tasks: Sequence[str], run: Callable[[str], Answer], jobs: int
-) -> Iterator[tuple[str, Answer]]:
+def spread(tasks: Sequence[str], run: Callable[[str], Answer], jobs: int) -> Iterator[tuple[str, Answer]]:
     """The answers of ``run`` for each task as they come, ``jobs`` at a time."""
     pool = ThreadPoolExecutor(jobs)
     try:

@@ -15,9 +15,9 @@ from benchmarks import children, models
 from benchmarks.children import Answer
 
 _DONE = Path(__file__).resolve().parent.parent / "build" / "corpus.jsonl"
+_OUTSIDE: tuple[models.Kind, ...] = ("zoo", "topologies")
 _HEAD = (
-    f"{'model':44} {'O':1} {'nodes':>13} {'dependent':>13} {'bytes':>21} {'s':>6} {'difference':>10} "
-    f"{'gap':>7}  notes"
+    f"{'model':44} {'O':1} {'nodes':>13} {'dependent':>13} {'bytes':>21} {'s':>6} {'difference':>10} {'gap':>7}  notes"
 )
 
 
@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the corpus; 1 where anything failed."""
     options = _parser().parse_args(argv)
     chosen = [entry.text for entry in models.entries(patterns=options.patterns)]
-    for kind in ("zoo", "topologies"):
-        if models.folder(kind) is None:  # type: ignore[arg-type]
+    for kind in _OUTSIDE:
+        if models.folder(kind) is None:
             print(f"the {kind} are not here and are left out; TCC_{kind.upper()} names their folder")
     key = f"{_fingerprint()}:{','.join(options.levels)}"
     known = {} if options.fresh else _known(key)
@@ -76,7 +76,8 @@ def _runner(options: argparse.Namespace) -> Callable[[str], Answer]:
 
 def _apart(text: str, options: argparse.Namespace) -> Answer:
     """Each level on its own, where one of them took the process down."""
-    rows, peak, seconds = [], 0, 0.0
+    rows: list[dict[str, Any]] = []
+    peak, seconds = 0, 0.0
     for level in options.levels:
         answer = children.call("benchmarks.compiling:check", text, [level], seconds=options.seconds)
         rows += answer.value or [_lost(text, answer, level)]

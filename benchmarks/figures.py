@@ -9,7 +9,9 @@ from pathlib import Path
 import onnx
 from onnx import inliner
 
-_DRAWS = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
+_DRAWS = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,4 @@ def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def _external(graph: onnx.GraphProto) -> set[str]:
-    return {
-        entry.value for tensor in graph.initializer for entry in tensor.external_data if entry.key == "location"
-    }
+    return {entry.value for tensor in graph.initializer for entry in tensor.external_data if entry.key == "location"}

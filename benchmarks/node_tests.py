@@ -1,4 +1,4 @@
-"""ONNX's own backend node tests: does what ONNX Runtime computes right stay right through tcc?"""
+"""ONNX's own backend node tests: what ONNX Runtime computes right must stay right through tcc."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
-from onnx.backend.test.case.test_case import TestCase
 
 from benchmarks.children import explained
 from tcc.diagnostics import TccError
 from tcc.ir.execution import Runner
+
+if TYPE_CHECKING:
+    from onnx.backend.test.case.test_case import TestCase
 
 Verdict = Literal["passed", "changed", "rejected", "crashed", "not run"]
 

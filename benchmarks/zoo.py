@@ -68,7 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run(name: str) -> Answer:
         return children.call("benchmarks.zoo:evaluate", name, options.levels, options.limit)
 
-    print(f"{'model':36} {'O':1} {'samples':>7} {'score before':>12} {'after':>8} {'difference':>10} {'bytes':>9} {'after':>9}")
+    print(
+        f"{'model':36} {'O':1} {'samples':>7} {'score before':>12} {'after':>8} {'difference':>10} "
+        f"{'bytes':>9} {'after':>9}"
+    )
     rows: list[dict[str, Any]] = []
     for name, answer in children.spread(chosen, run, options.jobs):
         made = answer.value or [{"model": name, "level": "-", "failures": [answer.problem]}]

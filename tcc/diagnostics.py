@@ -69,7 +69,9 @@ class TccError(Exception):
         super().__init__("\n".join(d.text() for d in self.diagnostics))
 
 
-def fail(exit_code: Exit, code: str, message: str, *, where: str = "", notes: Iterable[str] = (), help: str = "") -> TccError:
+def fail(
+    exit_code: Exit, code: str, message: str, *, where: str = "", notes: Iterable[str] = (), help: str = ""
+) -> TccError:
     """A ``TccError`` of one diagnostic, to be raised by the caller."""
     return TccError(exit_code, [Diagnostic(code, message, where, tuple(notes), help)])
 

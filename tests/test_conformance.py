@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -11,6 +12,9 @@ from onnx import numpy_helper
 
 from benchmarks import node_tests
 from benchmarks.conformance import is_failure
+
+if TYPE_CHECKING:
+    from onnx.backend.test.case.test_case import TestCase
 
 _PARTS = 16
 _RUN_BY_ONNXRUNTIME = 1450
@@ -27,7 +31,7 @@ def test_what_onnxruntime_computes_right_stays_right(part: int) -> None:
     assert counts["passed"] > _RUN_BY_ONNXRUNTIME // _PARTS * 0.9, counts
 
 
-def the_test(name: str) -> node_tests.TestCase:
+def the_test(name: str) -> TestCase:
     return next(test for test in node_tests.node_tests() if test.name == name)
 
 

@@ -28,6 +28,7 @@ from tcc.ir.language import (
     project,
     view,
 )
+from tcc.ir.types import TensorType
 
 VALUE_INPUTS = {
     "Reshape": (1,), "Expand": (1,), "Unsqueeze": (1,), "Squeeze": (1,), "Tile": (1,), "ReduceMean": (1,),
@@ -65,7 +66,7 @@ def is_fixed(value: str) -> bool:
 def kind_of_literal(value: str) -> str:
     """The type of a literal."""
     known_value = facts.parse_known(value)
-    return "" if known_value is None else str(facts.TensorType(known_value.dtype, known_value.shape))
+    return "" if known_value is None else str(TensorType(known_value.dtype, known_value.shape))
 
 
 @condition
@@ -89,10 +90,10 @@ def common(
     t: Tensor, x: Tensor, y: Tensor, xs: Tensors, ys: Tensors, k: String, s: String, i: i64
 ) -> Iterator[RewriteOrRule]:
     """Facts of leaves and lists; a fixed known value is as good as the literal; views of views are views."""
-    yield rule(eq(t).to(absent())).then(set_(kind(t)).to(""), set_(known(t)).to(""), constant(t))
+    yield rule(eq(t).to(absent())).then(set_(kind(t)).to(String("")), set_(known(t)).to(String("")), constant(t))
     yield rule(eq(t).to(literal(k))).then(set_(known(t)).to(k), set_(kind(t)).to(kind_of_literal(k)), constant(t))
     yield rule(eq(k).to(known(t)), is_fixed(k)).then(union(t).with_(literal(k)))
-    yield rule(eq(xs).to(nil())).then(set_(kinds(xs)).to(""), constants(xs))
+    yield rule(eq(xs).to(nil())).then(set_(kinds(xs)).to(String("")), constants(xs))
     yield rule(eq(xs).to(cons(x, ys)), eq(k).to(kind(x)), eq(s).to(kinds(ys))).then(
         set_(kinds(xs)).to(join(k, String("|"), s))
     )
@@ -115,9 +116,9 @@ def _rules(name: str, opset: int) -> Ruleset:
     t, a = var("t", Tensor), var("a", String)
     if operator.variadic:
         xs, k = var("xs", Tensors), var("k", String)
-        types = infer_first(name, opset, a, k, "")
+        inferred = infer_first(name, opset, a, k, "")
         made = eq(t).to(operator.function(xs, a))
-        result.append(rule(made, eq(k).to(kinds(xs))).then(set_(kind(t)).to(types)))
+        result.append(rule(made, eq(k).to(kinds(xs))).then(set_(kind(t)).to(inferred)))
         result.append(rule(made, constants(xs)).then(constant(t)))
         return result
     inputs = [var(f"x{i}", Tensor) for i in range(operator.inputs)]

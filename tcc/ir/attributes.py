@@ -62,7 +62,9 @@ def _tensor_key(tensor: onnx_ir.TensorProtocol) -> str:
     array = tensor.numpy()
     if (text := facts.known_text(array)) and tensor.dtype.name.lower() not in _NOT_NUMPY:
         return TENSOR + text
-    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes() if array.dtype.kind != "O" else repr(array.tolist()).encode())
+    digest = hashlib.sha256(
+        np.ascontiguousarray(array).tobytes() if array.dtype.kind != "O" else repr(array.tolist()).encode()
+    )
     return f"{TENSOR}{tensor.dtype.name}{list(tensor.shape)}{digest.hexdigest()}"
 
 
@@ -70,7 +72,7 @@ TENSOR = "#tensor:"
 _NOT_NUMPY = frozenset({"bfloat16", "int4", "uint4", "int2", "uint2", "string"})
 
 
-def tensor_of(text: str) -> onnx_ir.Tensor[np.ndarray] | None:
+def tensor_of(text: str) -> onnx_ir.TensorProtocol | None:
     """The tensor that an attribute's key spells out; None where it only names a digest."""
     known = facts.parse_known(text[len(TENSOR) :]) if text.startswith(f"{TENSOR}[") else None
     return None if known is None else onnx_ir.tensor(known.array())
@@ -95,7 +97,9 @@ def _plain(value: Any) -> Any:
 def to_ir(attributes: Mapping[str, Plain], operator: str, opset: int) -> list[onnx_ir.Attr]:
     """Attributes for a new node of the default domain, typed as the operator's schema says."""
     schema = onnx.defs.get_schema(operator, opset, "")
-    return [_to_ir(name, onnx_ir.AttributeType(int(schema.attributes[name].type.value)), v) for name, v in attributes.items()]
+    return [
+        _to_ir(name, onnx_ir.AttributeType(facts.attribute_type(schema, name)), v) for name, v in attributes.items()
+    ]
 
 
 def _to_ir(name: str, kind: onnx_ir.AttributeType, value: Plain) -> onnx_ir.Attr:

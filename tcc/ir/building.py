@@ -6,15 +6,14 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import onnx
 import onnx_ir
 
 from tcc.ir import attributes
-from tcc.ir.facts import OUTPUTS_MARK, proto_type
+from tcc.ir.facts import OUTPUTS_MARK
 from tcc.ir.frozen import EClass, ENode, Frozen
-from tcc.ir.importing import Imported, is_pure
+from tcc.ir.importing import Imported
 from tcc.ir.problem import LEAF, LOSSY, STORED, Candidate
-from tcc.ir.types import TensorType
+from tcc.ir.values import ir_type
 
 ABSENT = "absent"
 PROJECT = "project"
@@ -137,9 +136,3 @@ def set_type(v: onnx_ir.Value, eclass: EClass) -> None:
     """Give a value the type that its class is known to have."""
     if eclass.kind is not None:
         v.type, v.shape = ir_type(eclass.kind)
-
-
-def ir_type(kind: TensorType) -> tuple[onnx_ir.TensorType, onnx_ir.Shape | None]:
-    """A tensor type as onnx_ir writes it."""
-    dtype = onnx_ir.DataType(proto_type(kind.dtype))
-    return onnx_ir.TensorType(dtype), None if kind.shape is None else onnx_ir.Shape(kind.shape)

@@ -12,38 +12,39 @@ from tcc.ir.folding import evaluate, original_of, tensor_at_hand
 from tcc.ir.frozen import Frozen
 from tcc.ir.importing import Imported, bodies, captured_values
 from tcc.ir.problem import LEAF, STORED, Candidate
+from tcc.ir.values import constant_value
 
 
-def emit(
-    imported: Imported,
-    frozen: Frozen,
-    choice: Mapping[int, Candidate],
-    used: set[int],
-    opsets: Mapping[str, int],
-    taken: set[str],
-) -> None:
+@dataclass(frozen=True)
+class Program:
+    """A choice and the classes that it computes."""
+
+    choice: Mapping[int, Candidate]
+    used: set[int]
+
+
+def emit(imported: Imported, frozen: Frozen, program: Program, opsets: Mapping[str, int], taken: set[str]) -> None:
     """Replace the graph's nodes and initialisers by the chosen program.
 
     Args:
         imported: the graph and its e-graph; the graph is changed in place.
         frozen: the read-out that was extracted from.
-        choice: the program.
-        used: its classes.
+        program: what to write.
         opsets: versions of the domains.
         taken: names that exist anywhere in the model; new ones are added.
     """
-    builder = Builder(imported, frozen, choice, opsets[""])
-    names = _Names(taken)
-    constants = _constants(imported, frozen, builder, used, opsets, names)
+    builder = Builder(imported, frozen, program.choice, opsets[""])
+    writing = _Writing(imported, frozen, builder, _Names(taken))
+    constants = _constants(writing, program.used, opsets)
     old_nodes = list(imported.graph)
     old_outputs = list(imported.graph.outputs)
-    for c in used:
-        if choice[c].node == LEAF:
+    for c in program.used:
+        if program.choice[c].node == LEAF:
             builder.values[c] = _leaf(imported, frozen, c)
-    builder.build(used)
-    _name_values(imported, frozen, builder, used, names)
-    outputs = _outputs(imported, frozen, builder, old_outputs, names)
-    _rewire_bodies(imported, frozen, builder, old_nodes)
+    builder.build(program.used)
+    _name_values(writing, program.used)
+    outputs = _outputs(writing, old_outputs)
+    _rewire_bodies(imported, frozen, builder)
     _replace(imported.graph, old_nodes, builder.nodes, outputs, constants)
 
 
@@ -63,6 +64,16 @@ class _Names:
         return name
 
 
+@dataclass
+class _Writing:
+    """What the steps of one emission share."""
+
+    imported: Imported
+    frozen: Frozen
+    builder: Builder
+    names: _Names
+
+
 def _leaf(imported: Imported, frozen: Frozen, c: int) -> onnx_ir.Value:
     for number in frozen.classes[c].numbers:
         v = imported.values[number]
@@ -77,19 +88,11 @@ def is_leaf(graph: onnx_ir.Graph, v: onnx_ir.Value) -> bool:
     return (producer is None or producer.graph is not graph) and v.const_value is None
 
 
-def _constants(
-    imported: Imported,
-    frozen: Frozen,
-    builder: Builder,
-    used: set[int],
-    opsets: Mapping[str, int],
-    names: _Names,
-) -> list[onnx_ir.Value]:
+def _constants(writing: _Writing, used: set[int], opsets: Mapping[str, int]) -> list[onnx_ir.Value]:
     """The values of the stored classes; those that nobody holds yet are computed here."""
+    imported, frozen, builder, names = writing.imported, writing.frozen, writing.builder, writing.names
     stored = [c for c in sorted(used) if builder.choice[c].node.operator == STORED]
-    computed = evaluate(
-        imported, frozen, [c for c in stored if tensor_at_hand(imported, frozen, c) is None], opsets
-    )
+    computed = evaluate(imported, frozen, [c for c in stored if tensor_at_hand(imported, frozen, c) is None], opsets)
     made: list[onnx_ir.Value] = []
     for c in stored:
         v = original_of(imported, frozen, c)
@@ -97,9 +100,7 @@ def _constants(
             tensor = onnx_ir.tensor(computed[c]) if c in computed else tensor_at_hand(imported, frozen, c)
             assert tensor is not None
             base = next((imported.values[n] for n in frozen.classes[c].numbers), None)
-            v = onnx_ir.Value(name=_base_name(base) or names.fresh("constant"))
-            v.const_value, v.type = tensor, onnx_ir.TensorType(tensor.dtype)
-            v.shape = onnx_ir.Shape(tuple(tensor.shape))
+            v = constant_value(_base_name(base) or names.fresh("constant"), tensor)
         builder.values[c] = v
         if v.graph is None or v.graph is imported.graph:
             made.append(v)
@@ -110,8 +111,9 @@ def _base_name(v: onnx_ir.Value | None) -> str:
     return "" if v is None or not v.name or v.is_graph_output() else v.name
 
 
-def _name_values(imported: Imported, frozen: Frozen, builder: Builder, used: set[int], names: _Names) -> None:
+def _name_values(writing: _Writing, used: set[int]) -> None:
     """Name what the nodes compute: as the imported value was called, an output of the graph above all."""
+    imported, frozen, builder, names = writing.imported, writing.frozen, writing.builder, writing.names
     made = {v: c for c, v in sorted(builder.values.items()) if v is not None and v.producer() is not None}
     standing: dict[int, list[int]] = {}
     for c in sorted(used):
@@ -119,12 +121,15 @@ def _name_values(imported: Imported, frozen: Frozen, builder: Builder, used: set
         standing.setdefault(builder.resolve(c), []).append(c)
     for node in builder.nodes:
         for v in node.outputs:
-            c = made.get(v)
-            if c is None:
+            if v not in made:
                 # Not read by anyone: the empty name of an optional output, or one that the schema asks for.
                 v.name = v.name if v.name == "" else names.fresh(f"{node.op_type.lower()}_unused")
                 continue
-            numbers = [imported.values[n] for stand_in in standing.get(c, [c]) for n in frozen.classes[stand_in].numbers]
+            numbers = [
+                imported.values[n]
+                for stand_in in standing.get(made[v], [made[v]])
+                for n in frozen.classes[stand_in].numbers
+            ]
             known = [w for w in numbers if w is not None and w.name and w.const_value is None]
             outputs = [w for w in known if w.is_graph_output() and w in imported.graph.outputs]
             inside = [w for w in known if not is_leaf(imported.graph, w) and not w.is_graph_output()]
@@ -159,10 +164,9 @@ def _origin(
     return None
 
 
-def _outputs(
-    imported: Imported, frozen: Frozen, builder: Builder, old: list[onnx_ir.Value], names: _Names
-) -> list[onnx_ir.Value]:
+def _outputs(writing: _Writing, old: list[onnx_ir.Value]) -> list[onnx_ir.Value]:
     """The graph's outputs under their own names and types; one that is not computed by a node gets one."""
+    imported, frozen, builder = writing.imported, writing.frozen, writing.builder
     done: set[onnx_ir.Value] = set()
     outputs: list[onnx_ir.Value] = []
     for output in old:
@@ -170,7 +174,7 @@ def _outputs(
         v = builder.input(c)
         assert v is not None
         if v.producer() is None or v in done or v.name != output.name or _is_outer(v):
-            v = _copied(imported, frozen, builder, c, v, names)
+            v = _copied(writing, c, v)
         v.name, v.type, v.shape = output.name, output.type, output.shape
         v.metadata_props.update(output.metadata_props)
         done.add(v)
@@ -184,10 +188,9 @@ def _is_outer(v: onnx_ir.Value) -> bool:
     return producer is not None and producer.graph is not None
 
 
-def _copied(
-    imported: Imported, frozen: Frozen, builder: Builder, c: int, v: onnx_ir.Value, names: _Names
-) -> onnx_ir.Value:
+def _copied(writing: _Writing, c: int, v: onnx_ir.Value) -> onnx_ir.Value:
     """A node that gives an input, a constant or another output a second name."""
+    imported, frozen, builder, names = writing.imported, writing.frozen, writing.builder, writing.names
     if v.const_value is not None:
         node = onnx_ir.Node("", "Constant", [], [onnx_ir.AttrTensor("value", v.const_value)], version=builder.opset)
     else:
@@ -198,7 +201,7 @@ def _copied(
     return node.outputs[0]
 
 
-def _rewire_bodies(imported: Imported, frozen: Frozen, builder: Builder, old_nodes: list[onnx_ir.Node]) -> None:
+def _rewire_bodies(imported: Imported, frozen: Frozen, builder: Builder) -> None:
     """Point the bodies of carried nodes at the new values of what they capture."""
     for node in builder.nodes:
         captured = captured_values(node)

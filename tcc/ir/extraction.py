@@ -47,7 +47,7 @@ def extract(problem: Problem, *, original: Choice | None = None, seconds: float 
     Raises:
         TccError: exit INFEASIBLE where no program fits the budgets, or none was found in time.
     """
-    starts = [("greedy", choice) for choice in [greedy(problem)] if choice is not None]
+    starts: list[tuple[str, Choice]] = [("greedy", choice) for choice in [greedy(problem)] if choice is not None]
     baseline = problem.objective(starts[0][1]) if starts else math.inf
     if original is not None:
         starts.append(("original", original))
@@ -67,9 +67,7 @@ def extract(problem: Problem, *, original: Choice | None = None, seconds: float 
     objective, method, choice = best
     bound = min(solved.bound, objective)
     greedy_objective = min(baseline, math.inf)
-    return Extraction(
-        choice, problem.total(choice), objective, bound, greedy_objective, method, problem.sites(choice)
-    )
+    return Extraction(choice, problem.total(choice), objective, bound, greedy_objective, method, problem.sites(choice))
 
 
 def greedy(problem: Problem) -> dict[int, Candidate] | None:

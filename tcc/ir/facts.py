@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -23,7 +24,12 @@ LARGEST_KNOWN_FLOAT = 8
 """The same for floating-point constants: shapes and indices are long, scales that rules look at are not."""
 
 _PROTO_NAMES = {"float32": "FLOAT", "float64": "DOUBLE"}
-_JSON_TYPES = frozenset("float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool".split())
+_JSON_TYPES = frozenset(
+    {
+        *("float64", "float32", "float16", "int64", "int32", "int16", "int8"),
+        *("uint64", "uint32", "uint16", "uint8", "bool"),
+    }
+)
 
 
 @lru_cache(maxsize=65536)
@@ -82,7 +88,7 @@ class Known:
         return json.dumps([self.dtype, list(self.shape), values], separators=(",", ":"))
 
 
-def _encode(value: int | float | bool | str) -> int | float | bool | str:
+def _encode(value: float | str) -> float | str:
     # JSON has no word for these; the sign of zero and every finite float survive json's repr.
     if isinstance(value, float) and not math.isfinite(value):
         return f"#{value}"
@@ -125,7 +131,7 @@ def proto_type(dtype: str) -> int:
 
 def dtype_of(number: int) -> str:
     """The name of ONNX's element type number."""
-    name = TensorProto.DataType.Name(number).lower()
+    name: str = TensorProto.DataType.Name(number).lower()
     return {"float": "float32", "double": "float64"}.get(name, name)
 
 
@@ -149,7 +155,7 @@ def infer(operator: str, opset: int, attributes: str, kinds: str, knowns: str) -
     outputs = int(options.pop(OUTPUTS_MARK, max(1, schema.min_output)))
     node = helper.make_node(operator, names, [f"o{i}" for i in range(outputs)])
     for name, value in options.items():
-        node.attribute.append(helper.make_attribute(name, value, attr_type=int(schema.attributes[name].type.value)))
+        node.attribute.append(helper.make_attribute(name, value, attr_type=attribute_type(schema, name)))
     data = {
         f"i{i}": numpy_helper.from_array(known.array(), f"i{i}")
         for i, text in enumerate(knowns.split("|"))
@@ -166,6 +172,12 @@ def infer(operator: str, opset: int, attributes: str, kinds: str, knowns: str) -
     except (onnx.shape_inference.InferenceError, RuntimeError):
         return ()
     return tuple(_from_proto(found[name]) for name in node.output if name in found)
+
+
+def attribute_type(schema: onnx.defs.OpSchema, name: str) -> int:
+    """The number of an attribute's type, which onnx's stubs do not let one read off its enumeration."""
+    kind: Any = schema.attributes[name].type
+    return int(kind)
 
 
 def _type_proto(kind: TensorType) -> TypeProto:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx_ir
 
 from tcc.diagnostics import Exit, fail
 from tcc.ir import execution
-from tcc.ir.building import Builder, ir_type
+from tcc.ir.building import Builder
 from tcc.ir.extraction import greedy
 from tcc.ir.frozen import ENode, Frozen
 from tcc.ir.importing import Imported, is_pure
 from tcc.ir.model import Model
 from tcc.ir.problem import STORED, Price, Problem, Weights, build
+from tcc.ir.values import constant_value, ir_type
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _IR_VERSION = 10
 """The newest IR version that all supported runtimes read; the evaluated graph is never written."""
@@ -58,10 +62,8 @@ def evaluate(
         if choice[c].node.operator == STORED:
             tensor = tensor_at_hand(imported, frozen, c)
             assert tensor is not None
-            v = onnx_ir.Value(name=f"k{c}", type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
-            v.shape = onnx_ir.Shape(tuple(tensor.shape))
-            builder.values[c] = v
-            initializers.append(v)
+            builder.values[c] = stored = constant_value(f"k{c}", tensor)
+            initializers.append(stored)
     builder.build(used)
     outputs = []
     for c in sorted(wanted):
@@ -79,7 +81,7 @@ def evaluate(
 
 
 def _constant_programs(imported: Imported, frozen: Frozen, wanted: Collection[int]) -> Problem:
-    def price(c: int, node: ENode) -> Price | None:
+    def price(_: int, node: ENode) -> Price | None:
         if node.operator == "opaque" and not is_pure(node.attributes):
             return None
         return Price(seconds=1.0)

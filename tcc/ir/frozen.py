@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
-from egglog import EGraph
 
 from tcc.ir import facts
 from tcc.ir.facts import Known
 from tcc.ir.language import OPERATORS
 from tcc.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from egglog import EGraph
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,8 @@ def _read_leaves(reader: _Reader) -> dict[int, int]:
         reader.classes[reader.class_of(row.output)].nodes.append(ENode("literal", text, ()))
     for row in reader.rows("absent"):
         reader.classes[reader.class_of(row.output)].nodes.append(ENode("absent", "", ()))
-    for c in reader.classes:
-        c.numbers.sort()
+    for eclass in reader.classes:
+        eclass.numbers.sort()
     return of
 
 
@@ -184,4 +186,3 @@ def _read_facts(reader: _Reader) -> None:
         reader.classes[reader.class_of(row.inputs[0])].constant = True
     for row in reader.rows("original_constant"):
         reader.classes[reader.class_of(row.inputs[0])].original_constant = True
-

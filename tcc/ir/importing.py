@@ -13,8 +13,11 @@ from tcc.ir import attributes, facts
 from tcc.ir.language import IMPURE, OPERATORS
 from tcc.ir.model import tensor_type
 from tcc.ir.tables import ABSENT, Tables
+from tcc.ir.values import constant_value
 
-RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
+RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
 """Operators whose two occurrences are two draws: never merged, never folded."""
 _PURE_DOMAINS = frozenset({"", "ai.onnx.ml", "com.microsoft"})
 
@@ -42,9 +45,7 @@ class Imported:
 
     def constant(self, tables: Tables, array: np.ndarray, name: str) -> int:
         """The number of a new constant."""
-        tensor = onnx_ir.tensor(array)
-        v = onnx_ir.Value(name=name, type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
-        v.shape = onnx_ir.Shape(tuple(tensor.shape))
+        v = constant_value(name, onnx_ir.tensor(array))
         number = self.number(v)
         tables.add("constant", number)
         tables.add("type", number, facts.kind_text(tensor_type(v)))
@@ -60,12 +61,11 @@ class Imported:
         return self.numbers[v]
 
 
-def import_graph(graph: onnx_ir.Graph, opset: int, symbolic: Mapping[str, str]) -> Imported:
+def import_graph(graph: onnx_ir.Graph, symbolic: Mapping[str, str]) -> Imported:
     """The e-graph of one graph, its types and small constants as facts.
 
     Args:
         graph: types of its values as far as known; bodies of its nodes are left alone.
-        opset: version of the default domain.
         symbolic: known values that are not initialisers (shapes), by value name, as ``facts.Known`` texts.
     """
     imported = Imported(EGraph(), graph)
@@ -77,13 +77,11 @@ def import_graph(graph: onnx_ir.Graph, opset: int, symbolic: Mapping[str, str]) 
     for v in graph.initializers.values():
         _add_initializer(imported, tables, v, twins.get(v, v))
     for node in graph:
-        _add_node(imported, tables, node, opset)
+        _add_node(imported, tables, node)
     for v in graph.outputs:
         imported.number(v)
     own = set(graph.initializers.values())
-    for number, v in enumerate(imported.values):
-        if v is None:
-            continue
+    for v, number in imported.numbers.items():
         if kind_found := tensor_type(v):
             tables.add("type", number, facts.kind_text(kind_found))
         if v.const_value is not None and v not in own:
@@ -140,7 +138,7 @@ def _add_constant(tables: Tables, number: int, v: onnx_ir.Value) -> None:
         tables.add("known", number, text)
 
 
-def _add_node(imported: Imported, tables: Tables, node: onnx_ir.Node, opset: int) -> None:
+def _add_node(imported: Imported, tables: Tables, node: onnx_ir.Node) -> None:
     operator = OPERATORS.get(node.op_type) if node.domain == "" else None
     plain = attributes.plain(node)
     inputs = [imported.number(v) for v in node.inputs]
@@ -154,7 +152,7 @@ def _add_node(imported: Imported, tables: Tables, node: onnx_ir.Node, opset: int
         and _is_deterministic(node)
     )
     if not fits or operator is None or plain is None:
-        _add_opaque(imported, tables, node, inputs, used, plain)
+        _add_opaque(imported, node, inputs, used, plain)
         return
     imported.operators.add(operator.name)
     if operator.several:
@@ -175,17 +173,17 @@ def _add_node(imported: Imported, tables: Tables, node: onnx_ir.Node, opset: int
 
 def _is_deterministic(node: onnx_ir.Node) -> bool:
     # Dropout draws only in training mode, which its third input switches on.
-    return node.op_type != "Dropout" or len(node.inputs) < 3 or node.inputs[2] is None  # noqa: PLR2004
+    return node.op_type != "Dropout" or len(node.inputs) < 3 or node.inputs[2] is None
 
 
 def _add_opaque(
     imported: Imported,
-    tables: Tables,
     node: onnx_ir.Node,
     inputs: list[int],
     used: list[int],
     plain: dict[str, attributes.Plain] | None,
 ) -> None:
+    tables = imported.tables
     captured = [imported.number(v) for v in captured_values(node)]
     pure = node.domain in _PURE_DOMAINS and node.op_type not in RANDOM and plain is not None and not node.overload
     pure = pure and not (node.op_type == "Dropout" and not _is_deterministic(node))
@@ -216,9 +214,7 @@ def bodies(node: onnx_ir.Node) -> list[onnx_ir.Graph]:
 
 def has_bodies(node: onnx_ir.Node) -> bool:
     """Whether a node contains graphs."""
-    return any(
-        a.type in (onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS) for a in node.attributes.values()
-    )
+    return any(a.type in (onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS) for a in node.attributes.values())
 
 
 def captured_values(node: onnx_ir.Node) -> list[onnx_ir.Value]:

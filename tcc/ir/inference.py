@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import onnx
-import onnx_ir
 from onnx import TensorProto, helper
 
 from tcc.ir import facts
-from tcc.ir.building import ir_type
 from tcc.ir.facts import Known
 from tcc.ir.model import Model, tensor_type
+from tcc.ir.values import ir_type
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 _PROBE = "tcc_probe:"
 _SHAPE_INPUTS = {"Reshape": 1, "Expand": 1, "Tile": 1, "ConstantOfShape": 0}

@@ -1,14 +1,12 @@
 """The e-graph's language: one sort of tensors, one typed constructor for each ONNX operator that some rule names."""
 
-# Constructors carry the operator's own name, so that a rule reads like the ONNX specification it follows.
-# ruff: noqa: N802
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from egglog import Expr, String, StringLike, function, i64Like, relation
+from egglog import Expr, String, StringLike, Unit, function, i64Like, relation
 
 from tcc.ir.host import text_function
 
@@ -117,7 +115,7 @@ def known(tensor: Tensor) -> String:
     """Fact: the tensor's value, where it is small and known before the program runs."""
 
 
-@function(egg_fn="kinds", merge=lambda old, new: old)
+@function(egg_fn="kinds", merge=lambda old, _new: old)
 def kinds(tensors: Tensors) -> String:
     """Fact: the types of a list of inputs, each followed by a bar."""
 
@@ -128,7 +126,7 @@ constants = relation("constants", Tensors, egg_fn="constants")
 """Fact: none of these tensors depends on an input of the model."""
 original_constant = relation("original_constant", Tensor, egg_fn="original_constant")
 """Fact: the tensor is an initialiser of the imported model, not one that a rule has made."""
-view = relation("view", Tensor, Tensor, egg_fn="view")
+view: Callable[[Tensor, Tensor], Unit] = relation("view", Tensor, Tensor, egg_fn="view")  # type: ignore[call-overload]
 """Fact: the first tensor has the second one's elements in the same row-major order, under another shape."""
 
 
@@ -147,7 +145,9 @@ OPERATORS: dict[str, Operator] = {}
 """Every typed operator by its ONNX name, in the order of declaration."""
 
 
-def _declare(name: str, operator: Callable[..., Any], inputs: int, *, variadic: bool = False, several: bool = False) -> Any:
+def _declare(
+    name: str, operator: Callable[..., Any], inputs: int, *, variadic: bool = False, several: bool = False
+) -> Any:
     operator.__name__ = operator.__qualname__ = name
     constructor: Callable[..., Any] = function(egg_fn=name)(operator)
     OPERATORS[name] = Operator(name, constructor, inputs, variadic, several)
@@ -161,7 +161,9 @@ def _operator(name: str, inputs: int) -> Callable[..., Tensor]:
     def two(a: Tensor, b: Tensor, attributes: StringLike = NO_ATTRIBUTES) -> Tensor: ...
     def three(a: Tensor, b: Tensor, c: Tensor, attributes: StringLike = NO_ATTRIBUTES) -> Tensor: ...
     def four(a: Tensor, b: Tensor, c: Tensor, d: Tensor, attributes: StringLike = NO_ATTRIBUTES) -> Tensor: ...
-    def five(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, attributes: StringLike = NO_ATTRIBUTES) -> Tensor: ...
+    def five(
+        a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, attributes: StringLike = NO_ATTRIBUTES
+    ) -> Tensor: ...
 
     constructor: Callable[..., Tensor] = _declare(name, (one, two, three, four, five)[inputs - 1], inputs)
     return constructor

@@ -231,7 +231,7 @@ def _drop_dominated(problem: Problem) -> None:
     """Drop candidates that cost no less and need no less than another one of their class."""
     free = {c for c, found in problem.candidates.items() if found and found[0].price == FREE and not found[0].needs}
     for c, candidates in problem.candidates.items():
-        if len(candidates) < 2:  # noqa: PLR2004 - a choice needs two
+        if len(candidates) < 2:
             continue
         kept: list[Candidate] = []
         needs = [frozenset(x.needs) - free for x in candidates]

@@ -75,8 +75,10 @@ def _by_parts(problem: Problem, region: Region, seconds: float) -> Solved:
             high = step
         else:
             low = step
-        if high == 0.0 or limit is None or (
-            best is not None and problem.objective(best) - bound <= SMALL_GAP * abs(bound)
+        if (
+            high == 0.0
+            or limit is None
+            or (best is not None and problem.objective(best) - bound <= SMALL_GAP * abs(bound))
         ):
             break
         if step == 0.0:
@@ -212,7 +214,7 @@ class _Rows:
         """Hand the program to HiGHS and read its answer back."""
         import highspy
 
-        solver = highspy.Highs()
+        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
         # One thread and a fixed seed: the same program has the same answer on every machine.
         for option, setting in {
             "output_flag": False, "threads": 1, "random_seed": 0, "time_limit": seconds,
@@ -276,6 +278,6 @@ class _Rows:
     def _choice(self, values: list[float]) -> dict[int, Candidate]:
         choice = {c: self.problem.candidates[c][0] for c in self.region.forced}
         for value, (c, candidate) in zip(values, self.columns, strict=False):
-            if value > 0.5:  # noqa: PLR2004 - a boolean, up to the solver's tolerance
+            if value > 0.5:  # a boolean, up to the solver's tolerance
                 choice[c] = candidate
         return choice

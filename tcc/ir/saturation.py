@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from egglog import EGraph, Ruleset, run, seq, unstable_combine_rulesets
 
@@ -36,11 +37,11 @@ def saturate(egraph: EGraph, rules: Sequence[Ruleset], analysis: Sequence[Rulese
 
     The time limit only guards against a runaway: within it the outcome does not depend on speed.
     """
-    facts = run(unstable_combine_rulesets(*analysis)).saturate()
+    facts = run(_combined(analysis)).saturate()
     egraph.run(facts)
     if not rules:
         return Saturation("saturated", 0)
-    step = seq(run(unstable_combine_rulesets(*rules)), facts)
+    step = seq(run(_combined(rules)), facts)
     start = time.monotonic()
     for iteration in range(1, limits.iterations + 1):
         report = egraph.run(step)
@@ -51,3 +52,9 @@ def saturate(egraph: EGraph, rules: Sequence[Ruleset], analysis: Sequence[Rulese
         if sum(size for _, size in egraph.all_function_sizes()) > limits.nodes:
             return Saturation("nodes", iteration)
     return Saturation("iterations", limits.iterations)
+
+
+def _combined(rules: Sequence[Ruleset]) -> Ruleset:
+    # egglog runs a combination like a rule set, its signature of run names only the latter.
+    combined: Any = unstable_combine_rulesets(*rules)
+    return cast("Ruleset", combined)

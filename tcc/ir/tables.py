@@ -45,6 +45,7 @@ class Tables:
         return Tables({}, self.lists)
 
     def add(self, table: str, *cells: object) -> None:
+        """Add a row."""
         self.rows.setdefault(table, []).append("\t".join(map(str, cells)))
 
     def list_of(self, numbers: tuple[int, ...]) -> int:
@@ -74,7 +75,9 @@ _TEXT = var("s", String)
 _Row = Callable[..., Any]
 
 
-def _fact(make: Callable[[_Row], RewriteOrRule], *types: type) -> tuple[tuple[type, ...], Callable[[_Row], RewriteOrRule]]:
+def _fact(
+    make: Callable[[_Row], RewriteOrRule], *types: type
+) -> tuple[tuple[type, ...], Callable[[_Row], RewriteOrRule]]:
     return types, make
 
 
@@ -101,15 +104,21 @@ def _columns() -> dict[str, tuple[tuple[type, ...], Callable[[_Row], RewriteOrRu
     }  # fmt: skip
 
 
+def _relation(name: str, types: tuple[type, ...]) -> _Row:
+    # egglog types relations of up to four columns only.
+    rows: _Row = relation(f"rows_{name}", *types)
+    return rows
+
+
 @cache
 def _table(name: str) -> tuple[_Row, RewriteOrRule]:
     """A table's relation and its rule, made when a model first needs them."""
     if (operator := OPERATORS.get(name)) is None:
         types, make = _columns()[name]
-        rows = relation(f"rows_{name}", *types)
+        rows = _relation(name, types)
         return rows, make(rows)
     n, *inputs = _NUMBERS[: operator.inputs + 1]
-    rows = relation(f"rows_{name}", i64, *[i64] * operator.inputs, String)
+    rows = _relation(name, (i64, *[i64] * operator.inputs, String))
     made = operator.function(*(list_value(i) if operator.variadic else value(i) for i in inputs), _TEXT)
     target = results_value(n) if operator.several else value(n)
     return rows, rule(rows(n, *inputs, _TEXT)).then(union(target).with_(made))

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import onnx_ir
-
 from tcc.cost_models.roofline import Roofline
 from tcc.ir import attributes, emission, extraction, problem
 from tcc.ir.facts import OUTPUTS_MARK
@@ -25,10 +23,10 @@ _RUN_ON_CONSTANTS = frozenset({"DequantizeLinear"})
 
 @dataclass(frozen=True)
 class Choice:
-    """An extraction and the classes that its program computes."""
+    """An extraction and its program."""
 
     extraction: extraction.Extraction
-    used: set[int]
+    program: emission.Program
 
 
 @dataclass
@@ -44,7 +42,10 @@ class Choosing:
         """What a node of this graph takes in a file on average, its constants left out."""
         graph = self.imported.graph
         sizes = [
-            _NODE_FIELDS + len(n.name or "") + len(n.op_type) + sum(len(v.name or "") for v in (*n.inputs, *n.outputs) if v)
+            _NODE_FIELDS
+            + len(n.name or "")
+            + len(n.op_type)
+            + sum(len(v.name or "") for v in (*n.inputs, *n.outputs) if v)
             for n in graph
         ]
         return sum(sizes) / len(sizes) if sizes else float(_NODE_FIELDS)
@@ -72,7 +73,7 @@ class Choosing:
     def extract(self, built: Problem, seconds: float) -> Choice:
         """The best program."""
         found = extraction.extract(built, seconds=seconds)
-        return Choice(found, built.used(found.choice))
+        return Choice(found, emission.Program(found.choice, built.used(found.choice)))
 
     def spent(self) -> Budgets:
         """What the graph takes as it is: bytes and nodes."""

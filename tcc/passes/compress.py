@@ -104,7 +104,7 @@ class _Attempt:
 
     def __post_init__(self) -> None:
         graph, opset = self.model.graph, self.model.opset
-        self.imported = importing.import_graph(graph, opset, {})
+        self.imported = importing.import_graph(graph, {})
         self.offer = Offer(
             self.imported, self.imported.tables.further(), self.context.target, opset, self.seen, [], {}, {}, {}
         )
@@ -145,9 +145,7 @@ class _Attempt:
     def emit(self, choice: Choice) -> None:
         """Write the chosen program into this attempt's own model."""
         names = taken_names(self.model)
-        emission.emit(
-            self.imported, self.frozen, choice.extraction.choice, choice.used, self.model.opset_imports, names
-        )
+        emission.emit(self.imported, self.frozen, choice.program, self.model.opset_imports, names)
 
     def record(self, choice: Choice) -> dict[str, Any]:
         """Facts for the report."""
@@ -161,4 +159,3 @@ class _Attempt:
             "gap": found.gap,
             "method": found.method,
         }
-

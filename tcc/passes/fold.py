@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import onnx
 import onnx_ir
 
 from tcc.diagnostics import TccError
@@ -16,7 +15,11 @@ from tcc.ir.importing import RANDOM, has_bodies
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model, is_constant_node, tensor_type
 from tcc.ir.types import BITS
+from tcc.ir.values import constant_value
 from tcc.passes.base import Context, Effect, Pass, PassResult
+
+if TYPE_CHECKING:
+    import onnx
 
 _QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
@@ -71,7 +74,11 @@ class Fold(Pass):
         if kind is None or not kind.is_static or kind.dtype == "string":
             return False
         nbytes = math.prod(kind.sizes({})) * BITS[kind.dtype] / 8
-        freed = [w.const_value.nbytes for w in node.inputs if w is not None and w.const_value is not None and len(w.uses()) == 1]
+        freed = [
+            w.const_value.nbytes
+            for w in node.inputs
+            if w is not None and w.const_value is not None and len(w.uses()) == 1
+        ]
         return nbytes <= max(self.growth, *freed, 0)
 
 
@@ -147,8 +154,7 @@ def _constant_graph(
             return None if v is None else copies[v]
         tensor = onnx_ir.tensor(shapes[v]) if v in shapes else v.const_value
         assert tensor is not None
-        copies[v] = onnx_ir.Value(name=v.name, type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
-        copies[v].shape = onnx_ir.Shape(tuple(tensor.shape))
+        copies[v] = constant_value(v.name or "", tensor)
         initializers.append(copies[v])
         return copies[v]
 
@@ -180,9 +186,7 @@ def _replace(graph: onnx_ir.Graph, values: dict[onnx_ir.Value, np.ndarray]) -> i
         node = old.producer()
         if node is None or old.is_graph_output() or not old.uses():
             continue
-        tensor = onnx_ir.tensor(array)
-        new = onnx_ir.Value(name=old.name, type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
-        new.shape = onnx_ir.Shape(tuple(tensor.shape))
+        new = constant_value(old.name or "", onnx_ir.tensor(array))
         old.replace_all_uses_with(new)
         replaced.add(node)
         old.name = f"{old.name}/folded"

@@ -83,4 +83,3 @@ def _fresh(base: str, taken: set[str | None]) -> str:
         name = f"{base}_{i}"
     taken.add(name)
     return name
-

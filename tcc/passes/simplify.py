@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import onnx_ir
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tcc.cost_models.roofline import Roofline
 from tcc.ir import analysis, emission, importing
@@ -19,6 +17,9 @@ from tcc.passes._choosing import Choosing
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.rewrites import Equality, rules
 from tcc.rewrites.rule import Rule, relevant
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 _TIE_BYTES = 1e-15
 """Seconds that a byte counts for in the objective: enough to break ties, too little to slow anything down."""
@@ -78,19 +79,16 @@ class _GraphRun:
 
     def run(self) -> tuple[bool, dict[str, Any]]:
         opset = self.model.opset
-        imported = importing.import_graph(self.graph, opset, self.symbolic)
+        imported = importing.import_graph(self.graph, self.symbolic)
         chosen, operators = relevant(self._rules(), frozenset(imported.operators), opset)
         limits = Limits(self.options.nodes, self.options.iterations)
-        ended = saturate(
-            imported.egraph, [r.ruleset for r in chosen], analysis.rules_for(operators, opset), limits
-        )
+        ended = saturate(imported.egraph, [r.ruleset for r in chosen], analysis.rules_for(operators, opset), limits)
         frozen = freeze(imported.egraph)
         choosing = Choosing(imported, frozen, self.prices)
         # A view moves nothing, but is dispatched like any node.
         weights = Weights(1.0, _TIE_BYTES, self.context.target.launch_overhead)
         choice = choosing.extract(choosing.problem(weights, choosing.spent()), self.context.seconds)
-        used = choice.used
-        emission.emit(imported, frozen, choice.extraction.choice, used, self.model.opset_imports, taken_names(self.model))
+        emission.emit(imported, frozen, choice.program, self.model.opset_imports, taken_names(self.model))
         record = {
             "graph": self.graph.name or "",
             "rules": len(chosen),

@@ -43,7 +43,9 @@ def same_dtype(a: str, b: str) -> bool:
 def all_equal_to(known: str, number: int) -> bool:
     """Every element of a known value is this number; a zero may have either sign."""
     value = parse_known(known)
-    return value is not None and bool(value.values) and all(v == number and not isinstance(v, str) for v in value.values)
+    return (
+        value is not None and bool(value.values) and all(v == number and not isinstance(v, str) for v in value.values)
+    )
 
 
 @condition
@@ -199,7 +201,9 @@ def rank_at_least_that_of(kind: str, other: str) -> bool:
 
 def _bound(known: str) -> tuple[str, float] | None:
     value = parse_known(known)
-    return None if value is None or len(value.values) != 1 or not value.is_fixed else (value.dtype, float(value.values[0]))
+    return (
+        None if value is None or len(value.values) != 1 or not value.is_fixed else (value.dtype, float(value.values[0]))
+    )
 
 
 def _scalar(dtype: str, value: float) -> str:

@@ -62,7 +62,7 @@ def vector_shape(constant: str) -> str:
 def channels(result: str) -> str:
     """The number of channels (axis 1) of a result, as a shape."""
     kind = parse_kind(result)
-    if kind is None or kind.shape is None or len(kind.shape) < 2 or not isinstance(kind.shape[1], int):  # noqa: PLR2004
+    if kind is None or kind.shape is None or len(kind.shape) < 2 or not isinstance(kind.shape[1], int):
         return DECLINED
     return integers([kind.shape[1]])
 
@@ -101,7 +101,7 @@ def _pads_zero(options: dict[str, object], value: str) -> bool:
 
 
 def _matrix(kind: TensorType | None, *, transposed: bool) -> tuple[object, object] | None:
-    if kind is None or kind.shape is None or kind.rank != 2:  # noqa: PLR2004
+    if kind is None or kind.shape is None or kind.rank != 2:
         return None
     return (kind.shape[1], kind.shape[0]) if transposed else (kind.shape[0], kind.shape[1])
 
@@ -110,7 +110,7 @@ def _matrix(kind: TensorType | None, *, transposed: bool) -> tuple[object, objec
 def fits_gemm_bias(bias: str, result: str) -> bool:
     """A bias broadcasts one way to this matrix, as Gemm asks."""
     kind, rows = parse_kind(bias), _matrix(parse_kind(result), transposed=False)
-    if kind is None or kind.shape is None or rows is None or len(kind.shape) > 2:  # noqa: PLR2004
+    if kind is None or kind.shape is None or rows is None or len(kind.shape) > 2:
         return False
     full = (1,) * (2 - len(kind.shape)) + kind.shape
     return all(size == 1 or (size == wanted and size is not None) for size, wanted in zip(full, rows, strict=True))
@@ -144,7 +144,7 @@ def toggled(attribute_key: str, name: str) -> str:
 def rows_shape(kind: str, weight: str) -> str:
     """The shape that makes one matrix of a batch of rows, as long as this weight asks; declined for a matrix."""
     batch, matrix = parse_kind(kind), _matrix(parse_kind(weight), transposed=False)
-    if batch is None or batch.rank is None or batch.rank < 3 or matrix is None or not isinstance(matrix[0], int):  # noqa: PLR2004
+    if batch is None or batch.rank is None or batch.rank < 3 or matrix is None or not isinstance(matrix[0], int):
         return DECLINED
     return integers([-1, matrix[0]])
 

@@ -56,7 +56,13 @@ def sliced_sizes(kind: str, shape_attributes: str, starts: str, ends: str, steps
     """The part of a Shape that a Slice takes, as ``Known`` text, symbols included."""
     shape, first, last = _shape(kind, shape_attributes), parse_known(starts), parse_known(ends)
     stride = parse_known(steps)
-    if shape is None or first is None or last is None or len(first.values) != 1 or not (first.is_fixed and last.is_fixed):
+    if (
+        shape is None
+        or first is None
+        or last is None
+        or len(first.values) != 1
+        or not (first.is_fixed and last.is_fixed)
+    ):
         return DECLINED
     if stride is not None and stride.values != (1,):
         return DECLINED

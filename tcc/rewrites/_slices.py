@@ -41,9 +41,7 @@ def takes_everything(kind: str, starts: str, ends: str, axes: str, steps: str) -
 
 
 @text_function
-def merged(
-    part: int, kind: str, s1: str, e1: str, c1: str, p1: str, s2: str, e2: str, c2: str, p2: str
-) -> str:
+def merged(part: int, kind: str, s1: str, e1: str, c1: str, p1: str, s2: str, e2: str, c2: str, p2: str) -> str:
     """Starts, ends, axes or steps (``part`` 0 to 3) of the Slice that does what two on different axes do."""
     inner, outer = _ranges(kind, s1, e1, c1, p1), _ranges(kind, s2, e2, c2, p2)
     if inner is None or outer is None or inner.keys() & outer.keys():

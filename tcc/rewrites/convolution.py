@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from egglog import Fact, RewriteOrRule, String, eq, rewrite
+from egglog import Fact, RewriteOrRule, String, Unit, eq, rewrite
 
 from tcc.ir.host import given
 from tcc.ir.language import (
-    Add, BatchNormalization, Conv, ConvTranspose, Div, Expand, Gemm, Mul, Pad, Reshape, Sqrt, Sub, Tensor, absent,
-    constant, kind, known, literal,
+    Add,
+    BatchNormalization,
+    Conv,
+    ConvTranspose,
+    Div,
+    Expand,
+    Gemm,
+    Mul,
+    Pad,
+    Reshape,
+    Sqrt,
+    Sub,
+    Tensor,
+    absent,
+    constant,
+    kind,
+    known,
+    literal,
 )  # fmt: skip
 from tcc.rewrites import _conditions as when
 from tcc.rewrites import _linear as linear
 from tcc.rewrites.rule import Equality, exact
 
+FactLike = Fact | Unit
 Rewrites = Iterator[RewriteOrRule]
 FOLDING = "Jacob et al., CVPR 2018, section 3.2"
 LINEAR = "linearity of the convolution in its weights"
@@ -42,7 +59,7 @@ def batchnorm_into_conv(x: Tensor, w: Tensor, b: Tensor, s: Tensor, o: Tensor, m
     )
 
 
-def _given_bias(b: Tensor) -> tuple[Fact, ...]:
+def _given_bias(b: Tensor) -> tuple[FactLike, ...]:
     """The bias is there and constant: an absent one has the empty type."""
     return constant(b), when.is_present(kind(b))
 

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from egglog import RewriteOrRule, String, eq, rewrite, union, rule
+from egglog import RewriteOrRule, String, eq, rewrite
 
 from tcc.ir.host import given
 from tcc.ir.language import (
-    Add, Clip, Div, Max, Mul, Neg, Reciprocal, Relu, Sub, Tensor, absent, cons, constant, kind, known, literal, nil,
+    Add,
+    Clip,
+    Div,
+    Max,
+    Mul,
+    Neg,
+    Reciprocal,
+    Relu,
+    Sub,
+    Tensor,
+    absent,
+    cons,
+    constant,
+    kind,
+    known,
+    literal,
+    nil,
 )  # fmt: skip
 from tcc.rewrites import _conditions as when
 from tcc.rewrites.rule import Equality, exact
@@ -48,13 +64,17 @@ def add_negated(x: Tensor, y: Tensor) -> Rewrites:
 @exact(Equality.VALUE, FIELD, "Mul")
 def gather_factors(x: Tensor, c: Tensor, d: Tensor, k: String) -> Rewrites:
     """(x c) d = x (c d) for constants c and d."""
-    yield rewrite(Mul(Mul(x, c), d)).to(Mul(x, Mul(c, d)), constant(c), constant(d), eq(k).to(kind(c)), when.is_float(k))
+    yield rewrite(Mul(Mul(x, c), d)).to(
+        Mul(x, Mul(c, d)), constant(c), constant(d), eq(k).to(kind(c)), when.is_float(k)
+    )
 
 
 @exact(Equality.VALUE, FIELD, "Add")
 def gather_summands(x: Tensor, c: Tensor, d: Tensor, k: String) -> Rewrites:
     """(x + c) + d = x + (c + d) for constants c and d."""
-    yield rewrite(Add(Add(x, c), d)).to(Add(x, Add(c, d)), constant(c), constant(d), eq(k).to(kind(c)), when.is_float(k))
+    yield rewrite(Add(Add(x, c), d)).to(
+        Add(x, Add(c, d)), constant(c), constant(d), eq(k).to(kind(c)), when.is_float(k)
+    )
 
 
 @exact(Equality.VALUE, FIELD, "Mul", "Reciprocal")

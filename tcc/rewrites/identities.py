@@ -8,8 +8,37 @@ from egglog import RewriteOrRule, String, eq, rewrite
 
 from tcc.ir.host import given
 from tcc.ir.language import (
-    Abs, Add, Cast, Concat, Div, Dropout, Expand, Identity, Max, Mean, Min, Mul, Neg, Not, Pad, Pow, Relu, Slice,
-    Split, Sub, Sum, Tensor, Tile, Where, absent, cons, kind, known, literal, nil, project,
+    Abs,
+    Add,
+    Cast,
+    Concat,
+    Div,
+    Dropout,
+    Expand,
+    Identity,
+    Max,
+    Mean,
+    Min,
+    Mul,
+    Neg,
+    Not,
+    Pad,
+    Pow,
+    Relu,
+    Slice,
+    Split,
+    Sub,
+    Sum,
+    Tensor,
+    Tile,
+    Where,
+    absent,
+    cons,
+    kind,
+    known,
+    literal,
+    nil,
+    project,
 )  # fmt: skip
 from tcc.rewrites import _conditions as when
 from tcc.rewrites import _slices as slices
@@ -178,7 +207,7 @@ def relu_of_relu(x: Tensor) -> Rewrites:
     yield rewrite(Relu(Relu(x))).to(Relu(x))
 
 
-@exact(Equality.BITS, ONNX, "Where")
+@exact(Equality.VALUE, f"{ONNX}; ONNX Runtime's Where turns -0 into +0", "Where")
 def where_same(c: Tensor, x: Tensor, k: String, m: String) -> Rewrites:
     """Where(c, x, x) = x if the condition does not widen x."""
     t = Where(c, x, x)
@@ -186,6 +215,13 @@ def where_same(c: Tensor, x: Tensor, k: String, m: String) -> Rewrites:
 
 
 @exact(Equality.BITS, ONNX, "Where")
+def where_same_integer(c: Tensor, x: Tensor, k: String, m: String) -> Rewrites:
+    """Where(c, x, x) = x for integers, if the condition does not widen x."""
+    t = Where(c, x, x)
+    yield rewrite(t).to(x, eq(k).to(kind(x)), eq(m).to(kind(t)), when.is_integer(k), when.same_kind(k, m))
+
+
+@exact(Equality.VALUE, f"{ONNX}; ONNX Runtime's Where turns -0 into +0", "Where")
 def where_decided(c: Tensor, x: Tensor, y: Tensor, v: String, k: String, m: String) -> Rewrites:
     """Where(True, x, y) = x and Where(False, x, y) = y if the result has that one's type."""
     t = Where(c, x, y)
@@ -193,3 +229,13 @@ def where_decided(c: Tensor, x: Tensor, y: Tensor, v: String, k: String, m: Stri
                         when.same_kind(k, m))  # fmt: skip
     yield rewrite(t).to(y, eq(v).to(known(c)), when.all_equal_to(v, 0), eq(k).to(kind(y)), eq(m).to(kind(t)),
                         when.same_kind(k, m))  # fmt: skip
+
+
+@exact(Equality.BITS, ONNX, "Where")
+def where_decided_integer(c: Tensor, x: Tensor, y: Tensor, v: String, k: String, m: String) -> Rewrites:
+    """Where(True, x, y) = x and Where(False, x, y) = y for integers, if the result has that one's type."""
+    t = Where(c, x, y)
+    yield rewrite(t).to(x, eq(v).to(known(c)), when.all_equal_to(v, 1), eq(k).to(kind(x)), eq(m).to(kind(t)),
+                        when.is_integer(k), when.same_kind(k, m))  # fmt: skip
+    yield rewrite(t).to(y, eq(v).to(known(c)), when.all_equal_to(v, 0), eq(k).to(kind(y)), eq(m).to(kind(t)),
+                        when.is_integer(k), when.same_kind(k, m))  # fmt: skip

@@ -8,8 +8,29 @@ from egglog import RewriteOrRule, String, eq, rewrite, rule, union
 
 from tcc.ir.host import given
 from tcc.ir.language import (
-    Abs, Cast, Erf, Exp, Expand, Gemm, LeakyRelu, Neg, ReduceMean, ReduceSum, Relu, Reshape, Shape, Sigmoid, Size,
-    Sqrt, Tanh, Tensor, Transpose, kind, known, literal, view,
+    Abs,
+    Cast,
+    Erf,
+    Exp,
+    Expand,
+    Gemm,
+    LeakyRelu,
+    Neg,
+    ReduceMean,
+    ReduceSum,
+    Relu,
+    Reshape,
+    Shape,
+    Sigmoid,
+    Size,
+    Sqrt,
+    Tanh,
+    Tensor,
+    Transpose,
+    kind,
+    known,
+    literal,
+    view,
 )  # fmt: skip
 from tcc.rewrites import _conditions as when
 from tcc.rewrites import _linear as linear
@@ -91,4 +112,6 @@ def reduce_without_dimensions(
     for reduce in (ReduceMean, ReduceSum):
         kept = reduce(x, s, a)
         types = eq(k).to(kind(t)), eq(m).to(kind(kept)), eq(v).to(known(s))
-        yield rule(view(t, kept), *types, *given(b, when.without_kept(a, v, k, m))).then(union(t).with_(reduce(x, s, b)))
+        yield rule(view(t, kept), *types, *given(b, when.without_kept(a, v, k, m))).then(
+            union(t).with_(reduce(x, s, b))
+        )

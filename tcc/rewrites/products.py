@@ -49,9 +49,7 @@ def shift_into_gemm(x: Tensor, w: Tensor, b: Tensor, c: Tensor, a: String, t: St
     """Gemm(x, w, b) + c = Gemm(x, w, b + c) for constants b and c, if c broadcasts one way to the product."""
     plain, biased = Gemm(x, w, absent(), a), Gemm(x, w, b, a)
     facts = constant(c), eq(q).to(kind(c)), linear.is_plain_gemm(a)
-    yield rewrite(Add(plain, c)).to(
-        Gemm(x, w, c, a), *facts, eq(t).to(kind(plain)), linear.fits_gemm_bias(q, t)
-    )
+    yield rewrite(Add(plain, c)).to(Gemm(x, w, c, a), *facts, eq(t).to(kind(plain)), linear.fits_gemm_bias(q, t))
     yield rewrite(Add(biased, c)).to(
         Gemm(x, w, Add(b, c), a),
         *facts, constant(b), when.is_present(kind(b)), eq(t).to(kind(biased)), linear.fits_gemm_bias(q, t),

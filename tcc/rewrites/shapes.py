@@ -8,8 +8,22 @@ from egglog import RewriteOrRule, String, eq, rewrite, rule, set_, union
 
 from tcc.ir.host import given
 from tcc.ir.language import (
-    Concat, Equal, Gather, Shape, Slice, Tensor, Where, cons, dimension, dimension_scalar, entry, kind, known, literal,
-    nil, view,
+    Concat,
+    Equal,
+    Gather,
+    Shape,
+    Slice,
+    Tensor,
+    Where,
+    cons,
+    dimension,
+    dimension_scalar,
+    entry,
+    kind,
+    known,
+    literal,
+    nil,
+    view,
 )  # fmt: skip
 from tcc.rewrites import _shapes as sizes
 from tcc.rewrites.rule import Equality, exact
@@ -75,9 +89,7 @@ def where_on_shapes(
 
 
 @exact(Equality.BITS, SYMBOLS, "Where|Concat|Slice", "Shape")
-def shape_from_sizes(
-    t: Tensor, v: String, e0: String, e1: String, e2: String, e3: String, e4: String
-) -> Rewrites:
+def shape_from_sizes(t: Tensor, v: String, e0: String, e1: String, e2: String, e3: String, e4: String) -> Rewrites:
     """A shape whose entries are known, as numbers or symbols, is their Concat."""
     entries = e0, e1, e2, e3, e4
     for length in (2, 3, 4, 5):

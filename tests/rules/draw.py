@@ -44,6 +44,7 @@ class Draw:
     _inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     _initializers: list[onnx.TensorProto] = field(default_factory=list)
     _nodes: list[onnx.NodeProto] = field(default_factory=list)
+    _declared: dict[str, onnx.TypeProto] = field(default_factory=dict)
     _count: int = 0
 
     def integer(self, low: int, high: int) -> int:
@@ -150,14 +151,23 @@ class Draw:
         self._nodes.append(helper.make_node(operator, given, names, name=self._fresh("node"), **attributes))
         return [Value(name) for name in names]
 
+    def declare(self, value: Value, shape: Sequence[int | str], dtype: str = "float32") -> Value:
+        """State the type of a value, as exporters do that know more than inference can tell."""
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        self._declared[value.name] = helper.make_tensor_type_proto(kind, shape)
+        return value
+
     def model(self, *outputs: Value) -> onnx.ModelProto:
         """The model; at times with an operator behind an output, at times with an inner value as one more output."""
         names = [v.name for v in outputs]
         graph = helper.make_graph(self._nodes, "instance", self._inputs, [], self._initializers)
-        graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        graph.output.extend(onnx.ValueInfoProto(name=name, type=self._declared.get(name)) for name in names)
+        graph.value_info.extend(onnx.ValueInfoProto(name=k, type=t) for k, t in self._declared.items() if k not in names)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)
         inferred = onnx.shape_inference.infer_shapes(made, strict_mode=True, data_prop=True).graph
-        kinds = {v.name: v.type for v in (*inferred.value_info, *inferred.output) if v.type.tensor_type.HasField("shape")}
+        kinds = {
+            v.name: v.type for v in (*inferred.value_info, *inferred.output) if v.type.tensor_type.HasField("shape")
+        }
         inner = [n.output[0] for n in self._nodes if n.output[0] in kinds and n.output[0] not in names]
         if inner and self.chance(0.25):
             names.append(self.choice(inner))

@@ -70,9 +70,7 @@ def judge(rule: Rule, generator: Generator, seed: int, companions: tuple[str, ..
     return Verdict(True, _difference(rule, proto, rewritten, draw, expected))
 
 
-def _difference(
-    rule: Rule, proto: onnx.ModelProto, rewritten: Model, draw: Draw, expected: list[np.ndarray]
-) -> str:
+def _difference(rule: Rule, proto: onnx.ModelProto, rewritten: Model, draw: Draw, expected: list[np.ndarray]) -> str:
     """What is wrong with the rewritten model; empty where nothing is."""
     made = rewritten.to_proto()
     try:
@@ -100,7 +98,7 @@ def _text(proto: onnx.ModelProto) -> str:
 def _rewritten(model: Model, rule: Rule, companions: tuple[str, ...], rng: np.random.Generator) -> Model | None:
     """The model as a program that only the rule allows; None where there is none."""
     opset = model.opset
-    imported = importing.import_graph(model.graph, opset, annotate(model))
+    imported = importing.import_graph(model.graph, annotate(model))
     helpers = [_RULES[name] for name in companions]
     if not rule.applies(frozenset(imported.operators).union(*(r.mentions for r in helpers)), opset):
         return None

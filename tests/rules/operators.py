@@ -18,7 +18,9 @@ def reshape(draw: Draw, x: Value, shape: Sequence[int]) -> Value:
     return draw.node("Reshape", x, _integers(draw, shape))
 
 
-def _with_axes(draw: Draw, operator: str, x: Value, axes: Sequence[int] | None, since: int, keepdims: int | None = None) -> Value:
+def _with_axes(
+    draw: Draw, operator: str, x: Value, axes: Sequence[int] | None, since: int, keepdims: int | None = None
+) -> Value:
     if draw.opset >= since:
         return draw.node(operator, x, _integers(draw, axes), keepdims=keepdims)
     return draw.node(operator, x, axes=None if axes is None else list(axes), keepdims=keepdims)

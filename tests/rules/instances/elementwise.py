@@ -176,7 +176,9 @@ def clip_from_zero(draw: Draw) -> onnx.ModelProto:
 def clip_from_zero__bounded(draw: Draw) -> onnx.ModelProto:
     draw.versions(11)
     low, high = draw.choice(((0.0, 0.5), (0.2, None), (-0.2, None), (None, 0.0), (None, 0.5)))
-    return draw.model(draw.node("Clip", draw.input((2, 5)), _bound(draw, low, "float32"), _bound(draw, high, "float32")))
+    return draw.model(
+        draw.node("Clip", draw.input((2, 5)), _bound(draw, low, "float32"), _bound(draw, high, "float32"))
+    )
 
 
 def clip_from_zero__fed(draw: Draw) -> onnx.ModelProto:

@@ -138,7 +138,9 @@ def slice_everything__part(draw: Draw) -> onnx.ModelProto:
     x = draw.input(shape)
     axis = draw.integer(0, len(shape) - 1)
     size = shape[axis]
-    start, end, step = draw.choice(((1, size, 1), (0, size - 1, 1), (0, size, 2), (-1, size, 1), (-1, -9, -1), (0, -1, 1)))
+    start, end, step = draw.choice(
+        ((1, size, 1), (0, size - 1, 1), (0, size, 2), (-1, size, 1), (-1, -9, -1), (0, -1, 1))
+    )
     return draw.model(op.slice_(draw, x, [start], [end], [axis], [step]))
 
 
@@ -355,18 +357,30 @@ def relu_of_relu(draw: Draw) -> onnx.ModelProto:
     return draw.model(draw.node("Relu", draw.node("Relu", x)))
 
 
-def where_same(draw: Draw) -> onnx.ModelProto:
+_WHERE = ("float32", "int64", "int32")
+"""Types that ONNX Runtime's Where has kernels for, from opset 9 on."""
+
+
+def _where_same(draw: Draw, dtype: str) -> onnx.ModelProto:
     draw.versions(9)
     shape = draw.shape()
     c = draw.input(draw.broadcast_to(shape), "bool", symbols=0.1)
-    x = draw.tensor(shape, draw.choice(("float32", "int64")), symbols=0.1)
+    x = draw.tensor(shape, dtype, symbols=0.1)
     return draw.model(draw.node("Where", c, x, x))
 
 
-def where_same__widens(draw: Draw) -> onnx.ModelProto:
+def _where_same_widened(draw: Draw, dtype: str) -> onnx.ModelProto:
     draw.versions(9)
-    x = draw.input((3,), symbols=0.0)
+    x = draw.input((3,), dtype, symbols=0.0)
     return draw.model(draw.node("Where", draw.input((2, draw.choice((1, 3))), "bool"), x, x))
+
+
+def where_same(draw: Draw) -> onnx.ModelProto:
+    return _where_same(draw, draw.choice(_WHERE))
+
+
+def where_same__widens(draw: Draw) -> onnx.ModelProto:
+    return _where_same_widened(draw, "float32")
 
 
 def where_same__different(draw: Draw) -> onnx.ModelProto:
@@ -375,25 +389,56 @@ def where_same__different(draw: Draw) -> onnx.ModelProto:
     return draw.model(draw.node("Where", draw.input((3,), "bool"), x, y))
 
 
-def where_decided(draw: Draw) -> onnx.ModelProto:
+def where_same_integer(draw: Draw) -> onnx.ModelProto:
+    return _where_same(draw, draw.choice(("int64", "int32")))
+
+
+def where_same_integer__widens(draw: Draw) -> onnx.ModelProto:
+    return _where_same_widened(draw, "int64")
+
+
+def where_same_integer__float(draw: Draw) -> onnx.ModelProto:
+    return _where_same(draw, "float32")
+
+
+def _where_decided(draw: Draw, dtype: str) -> onnx.ModelProto:
     draw.versions(9)
     shape = draw.shape(0, 4)
     truth = draw.chance()
-    dtype = draw.choice(("float32", "int64"))
     full, part = draw.tensor(shape, dtype, symbols=0.1), draw.input(draw.broadcast_to(shape), dtype, symbols=0.1)
     small = draw.broadcast_to(shape)
     c = draw.constant(np.full(small if np.prod(small) < 60 else (), truth))
     return draw.model(draw.node("Where", c, *((full, part) if truth else (part, full))))
 
 
-def where_decided__widens(draw: Draw) -> onnx.ModelProto:
+def _where_widened(draw: Draw, dtype: str) -> onnx.ModelProto:
     draw.versions(9)
     c = draw.constant(np.full((1,), draw.chance()))
-    small, large = draw.input((draw.choice((1, 3)),), symbols=0.0), draw.input((2, 3), symbols=0.0)
+    small, large = draw.input((draw.choice((1, 3)),), dtype, symbols=0.0), draw.input((2, 3), dtype, symbols=0.0)
     return draw.model(draw.node("Where", c, *draw.shuffled((small, large))))
+
+
+def where_decided(draw: Draw) -> onnx.ModelProto:
+    return _where_decided(draw, draw.choice(_WHERE))
+
+
+def where_decided__widens(draw: Draw) -> onnx.ModelProto:
+    return _where_widened(draw, "float32")
 
 
 def where_decided__mixed(draw: Draw) -> onnx.ModelProto:
     draw.versions(9)
     c = draw.constant(np.array(draw.shuffled([True, False, draw.chance()])))
     return draw.model(draw.node("Where", c, draw.input((2, 3)), draw.input((2, 3))))
+
+
+def where_decided_integer(draw: Draw) -> onnx.ModelProto:
+    return _where_decided(draw, draw.choice(("int64", "int32")))
+
+
+def where_decided_integer__widens(draw: Draw) -> onnx.ModelProto:
+    return _where_widened(draw, "int64")
+
+
+def where_decided_integer__float(draw: Draw) -> onnx.ModelProto:
+    return _where_decided(draw, "float32")

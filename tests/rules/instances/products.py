@@ -46,7 +46,9 @@ def matmul_bias_is_gemm__widens(draw: Draw) -> onnx.ModelProto:
 
 
 def matmul_bias_is_gemm__batched(draw: Draw) -> onnx.ModelProto:
-    x, w, c = draw.choice((((2, 2, 3), (3, 4), (4,)), ((3,), (3, 4), (4,)), ((2, 3), (3,), (2,)), ((2, 3), (2, 3, 4), (4,))))
+    x, w, c = draw.choice(
+        (((2, 2, 3), (3, 4), (4,)), ((3,), (3, 4), (4,)), ((2, 3), (3,), (2,)), ((2, 3), (2, 3, 4), (4,)))
+    )
     return _product_plus(draw, x, w, c)
 
 
@@ -65,7 +67,9 @@ def _gemm(draw: Draw, sizes: tuple[int, int, int], dtype: str, *, bias: bool | N
     attributes["alpha"] = draw.choice((None, 1.0, 0.5))
     attributes["beta"] = 0.5 if beta else draw.choice((None, 1.0))
     x = draw.tensor((inner, rows) if attributes["transA"] else (rows, inner), dtype, symbols=symbols)
-    w = draw.operand(draw.array((columns, inner) if attributes["transB"] else (inner, columns), dtype), constant=not fed)
+    w = draw.operand(
+        draw.array((columns, inner) if attributes["transB"] else (inner, columns), dtype), constant=not fed
+    )
     has_bias = draw.chance() or draw.opset < 11 if bias is None else bias
     b = draw.constant(draw.array(_one_way(draw, rows, columns), dtype)) if has_bias else None
     return draw.node("Gemm", x, w, b, **attributes)
@@ -86,7 +90,9 @@ def batched_linear_is_gemm__of_rank(draw: Draw) -> onnx.ModelProto:
 
 
 def batched_linear_is_gemm__widens(draw: Draw) -> onnx.ModelProto:
-    x, w, c = draw.choice((((2, 2, 3), (3, 1), (4,)), ((2, 2, 3), (3, 4), (3, 1, 1, 4)), ((1, 2, 3), (3, 4), (2, 1, 4))))
+    x, w, c = draw.choice(
+        (((2, 2, 3), (3, 1), (4,)), ((2, 2, 3), (3, 4), (3, 1, 1, 4)), ((1, 2, 3), (3, 4), (2, 1, 4)))
+    )
     return _product_plus(draw, x, w, c)
 
 
@@ -260,7 +266,7 @@ def scale_through_transpose__vector(draw: Draw) -> onnx.ModelProto:
 
 
 def scale_through_transpose__scalar(draw: Draw) -> onnx.ModelProto:
-    draw.versions(9)
+    draw.versions(13)  # older inference says nothing of a transposed scalar
     y = draw.node("Transpose", draw.input(()))
     return draw.model(draw.node("Mul", y, draw.constant(draw.array(draw.choice(((), (1,)))))))
 
@@ -289,7 +295,9 @@ def scale_through_reshape__scalar(draw: Draw) -> onnx.ModelProto:
 def scale_of_shifted(draw: Draw) -> onnx.ModelProto:
     draw.versions(9)
     shape, dtype = draw.shape(0, 4), draw.choice(_FLOATS)
-    total = draw.node("Add", draw.tensor(shape, dtype, symbols=0.1), draw.constant(draw.array(draw.broadcast_to(shape), dtype)))
+    total = draw.node(
+        "Add", draw.tensor(shape, dtype, symbols=0.1), draw.constant(draw.array(draw.broadcast_to(shape), dtype))
+    )
     return draw.model(draw.node("Mul", total, draw.constant(draw.array(draw.choice(((), (1,))), dtype))))
 
 

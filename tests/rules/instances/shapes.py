@@ -1,0 +1,226 @@
+"""Instances of ``tcc.rewrites.shapes``."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from tests.rules import operators as op
+from tests.rules.draw import Draw, Value
+
+UNCONDITIONAL = frozenset({"entry_of_shape"})
+COMPANIONS = {
+    "view_of_size": ("size_of_symbol",),
+    "where_on_shapes": ("size_of_symbol", "shape_from_sizes", "entry_of_shape"),
+    "shape_from_sizes": ("size_of_symbol", "entry_of_shape"),
+    "entry_of_shape": ("size_of_symbol", "shape_from_sizes"),
+}
+
+
+def _symbolic(draw: Draw) -> tuple[Value, list[str | int]]:
+    """An input with two symbolic and a few fixed sizes, and its declared dimensions."""
+    declared: list[str | int] = draw.shuffled(["n", "m", *([3, 4][: draw.integer(1, 2)])])
+    sizes = {"n": 2, "m": 5}
+    shape = [size if isinstance(size, int) else sizes[size] for size in declared]
+    return draw.input_of(draw.array(shape), names=declared), declared
+
+
+def _gathered(draw: Draw, x: Value, indices: int | list[int]) -> Value:
+    return draw.node("Gather", draw.node("Shape", x), draw.constant(np.array(indices, np.int64)))
+
+
+def _notation(draw: Draw, axis: int, rank: int) -> int:
+    return axis - rank if draw.chance(0.3) else axis
+
+
+def gather_of_shape(draw: Draw) -> onnx.ModelProto:
+    draw.versions(11)
+    x, declared = _symbolic(draw)
+    fixed = [_notation(draw, axis, len(declared)) for axis, size in enumerate(declared) if isinstance(size, int)]
+    return draw.model(_gathered(draw, x, draw.choice((fixed[0], fixed, [*fixed, *fixed], [fixed[-1]]))))
+
+
+def gather_of_shape__symbolic(draw: Draw) -> onnx.ModelProto:
+    draw.versions(11)
+    x, declared = _symbolic(draw)
+    return draw.model(_gathered(draw, x, [declared.index("n"), declared.index(3)]))
+
+
+def gather_of_shape__fed(draw: Draw) -> onnx.ModelProto:
+    draw.versions(11)
+    index = draw.input_of(np.array(draw.integer(0, 1), np.int64))
+    return draw.model(draw.node("Gather", draw.node("Shape", draw.input((2, 3), symbols=0.0)), index))
+
+
+def gather_of_shape__of_part(draw: Draw) -> onnx.ModelProto:
+    """The indices count from the start that the Shape is asked for."""
+    draw.versions(15)
+    x = draw.input((2, 3, 4, 5), symbols=0.3)
+    part = draw.node("Shape", x, start=draw.choice((1, -2, None)), end=draw.choice((3, -1, 4, None)))
+    return draw.model(draw.node("Gather", part, draw.constant(np.array([0, -1][: draw.integer(1, 2)], np.int64))))
+
+
+def size_of_symbol(draw: Draw) -> onnx.ModelProto:
+    """Two sizes of one symbol: of two inputs, each as a scalar or as a vector."""
+    draw.versions(11)
+    (x, first), (y, second) = _symbolic(draw), _symbolic(draw)
+    symbol = draw.choice(("n", "m"))
+    picked = []
+    for value, declared in ((x, first), (y, second)):
+        at = _notation(draw, declared.index(symbol), len(declared))
+        size = _gathered(draw, value, draw.choice((at, [at])))
+        picked.append(draw.node("Cast", size, to=onnx.TensorProto.FLOAT))
+    return draw.model(draw.node("Add", *picked), *picked)
+
+
+def size_of_symbol__other(draw: Draw) -> onnx.ModelProto:
+    draw.versions(11)
+    x, declared = _symbolic(draw)
+    scalar = draw.chance()
+    sizes = [_gathered(draw, x, at if scalar else [at]) for at in (declared.index("n"), declared.index("m"))]
+    return draw.model(draw.node("Sub", *sizes), *sizes)
+
+
+def size_of_symbol__many(draw: Draw) -> onnx.ModelProto:
+    """A vector of two equal sizes, and a matrix of one."""
+    draw.versions(11)
+    x, declared = _symbolic(draw)
+    at = declared.index("n")
+    table = draw.node("Gather", draw.node("Shape", x), draw.constant(np.array([[at]], np.int64)))
+    return draw.model(_gathered(draw, x, [at, at]), _gathered(draw, x, [at]), table, _gathered(draw, x, at))
+
+
+def slice_of_shape(draw: Draw) -> onnx.ModelProto:
+    draw.versions(10)
+    sizes = draw.shape(2, 5)
+    declared: list[str | int] = list(sizes)
+    declared[0] = draw.choice(("n", sizes[0]))
+    shape = draw.node("Shape", draw.input_of(draw.array(sizes), names=declared))
+    start = draw.integer(1, len(sizes) - 1)
+    end = draw.choice((len(sizes), 2**31 - 1, 2**63 - 1, start + 1))
+    axes, steps = draw.choice(((None, None), ([0], None), ([0], [1]), ([-1], [1])))
+    return draw.model(op.slice_(draw, shape, [_notation(draw, start, len(sizes))], [end], axes, steps))
+
+
+def slice_of_shape__steps(draw: Draw) -> onnx.ModelProto:
+    draw.versions(10)
+    shape = draw.node("Shape", draw.input((2, 3, 4, 5), symbols=draw.choice((0.0, 0.3))))
+    start, end, step = draw.choice(((0, 4, 2), (3, 0, -1), (-1, -9, -1), (1, 4, 2)))
+    return draw.model(op.slice_(draw, shape, [start], [end], [0], [step]))
+
+
+def slice_of_shape__nothing(draw: Draw) -> onnx.ModelProto:
+    draw.versions(10)
+    shape = draw.node("Shape", draw.input((2, 3, 4), symbols=0.3))
+    start, end = draw.choice(((2, 1), (3, 9), (0, 0), (1, -2)))
+    sliced = op.slice_(draw, shape, [start], [end], [0])
+    return draw.model(draw.node("Concat", sliced, draw.constant(np.array([7], np.int64)), axis=0))
+
+
+def slice_of_shape__of_part(draw: Draw) -> onnx.ModelProto:
+    draw.versions(15)
+    part = draw.node("Shape", draw.input((2, 3, 4, 5), symbols=0.2), start=draw.choice((1, -3)), end=draw.choice((4, -1)))
+    return draw.model(op.slice_(draw, part, [draw.choice((0, 1, -1))], [draw.choice((9, 2))], [0]))
+
+
+def view_of_size(draw: Draw) -> onnx.ModelProto:
+    draw.versions(11)
+    (x, first), (y, second) = _symbolic(draw), _symbolic(draw)
+    symbol = draw.choice(("n", "m"))
+    scalar, vector = _gathered(draw, x, first.index(symbol)), _gathered(draw, y, [second.index(symbol)])
+    if draw.chance():
+        made = op.unsqueeze(draw, scalar, [0]) if draw.chance() else op.reshape(draw, scalar, [1])
+    else:
+        made = op.squeeze(draw, vector, draw.choice(([0], None)))
+    outputs = [draw.node("Neg", v) for v in (scalar, vector, made)] if draw.opset > 12 else [scalar, vector, made]
+    return draw.model(*outputs)
+
+
+def view_of_size__matrix(draw: Draw) -> onnx.ModelProto:
+    draw.versions(11)
+    x, declared = _symbolic(draw)
+    scalar, vector = _gathered(draw, x, declared.index("n")), _gathered(draw, x, [declared.index("n")])
+    return draw.model(op.reshape(draw, scalar, [1, 1]), op.unsqueeze(draw, vector, [0]), scalar)
+
+
+def _target(draw: Draw, x: Value, declared: list[str | int]) -> Value:
+    """The sizes of x as exporters write them: gathered one by one and concatenated, numbers as constants."""
+    parts = [draw.constant(np.array([size], np.int64)) if isinstance(size, int) else _gathered(draw, x, [at])
+             for at, size in enumerate(declared)]  # fmt: skip
+    return draw.node("Concat", *parts, axis=0)
+
+
+def _chosen_shape(draw: Draw, compared: int | list[int], *, swapped: bool = False) -> onnx.ModelProto:
+    draw.versions(11)
+    x, declared = _symbolic(draw)
+    shape, other = _target(draw, x, declared), draw.constant(np.full(len(declared), 1, np.int64))
+    against = draw.constant(np.array(compared if isinstance(compared, int) else compared[: len(declared)], np.int64))
+    branches = (shape, other) if swapped else (other, shape)
+    return draw.model(draw.node("Where", draw.node("Equal", *draw.shuffled((shape, against))), *branches))
+
+
+def where_on_shapes(draw: Draw) -> onnx.ModelProto:
+    return _chosen_shape(draw, draw.choice((-1, [-1, -1, -1, -1])), swapped=draw.chance(0.2))
+
+
+def where_on_shapes__possible(draw: Draw) -> onnx.ModelProto:
+    """A size may well be the number that it is compared with."""
+    return _chosen_shape(draw, draw.choice((2, 5, [-1, 5, 2, 5], [2, 2, 2, 2], 0)), swapped=draw.chance())
+
+
+def _shape_and_constants(draw: Draw, values: tuple[np.ndarray, np.ndarray], sizes: list[int] | int) -> onnx.ModelProto:
+    """Where of constants, asked by a shape that inference knows."""
+    draw.versions(11)
+    shape = _gathered(draw, draw.input((2, 3, 4), symbols=0.0), sizes)
+    asked = draw.node("Equal", shape, draw.constant(np.array(draw.choice((3, -1)), np.int64)))
+    return draw.model(draw.node("Where", asked, *(draw.constant(v) for v in values)))
+
+
+def where_on_shapes__scalars(draw: Draw) -> onnx.ModelProto:
+    """All scalars: the result has no dimension."""
+    draw.versions(11)
+    a, b = draw.constant(np.array(draw.integer(0, 1), np.int64)), draw.constant(np.array(0, np.int64))
+    chosen = draw.node("Where", draw.node("Equal", a, b), draw.constant(np.array(3, np.int64)), draw.constant(np.array(4)))
+    x = draw.input((2, 3))
+    return draw.model(draw.node("Mul", x, draw.node("Cast", chosen, to=onnx.TensorProto.FLOAT)), chosen)
+
+
+def where_on_shapes__floats(draw: Draw) -> onnx.ModelProto:
+    draw.versions(11)
+    a, b = draw.constant(np.array([0, 1], np.int64)), draw.constant(np.array([0, 0], np.int64))
+    values = [draw.constant(np.array([0.5, 1.5], np.float32)), draw.constant(np.float32(2.5))]
+    chosen = draw.node("Where", draw.node("Equal", a, b), *values)
+    return draw.model(draw.node("Mul", draw.input((3, 2)), chosen), chosen)
+
+
+def where_on_shapes__matrices(draw: Draw) -> onnx.ModelProto:
+    draw.versions(11)
+    a, b = draw.constant(np.array([[0, 1]], np.int64)), draw.constant(np.array([0], np.int64))
+    values = [draw.constant(np.array([5, 6], np.int64)), draw.constant(np.array([[7, 8]], np.int64))]
+    chosen = draw.node("Where", draw.node("Equal", a, b), *values)
+    return draw.model(draw.node("Add", draw.input((3, 2), "int64"), chosen), chosen)
+
+
+def shape_from_sizes(draw: Draw) -> onnx.ModelProto:
+    """A shape that is concatenated twice, from two inputs of the same symbols."""
+    draw.versions(11)
+    x, declared = _symbolic(draw)
+    y = draw.input_of(draw.array(x.shape), names=declared)
+    shapes = [_target(draw, value, declared) for value in (x, y)]
+    z = op.reshape(draw, x, [-1])
+    return draw.model(*(draw.node("Reshape", z, shape) for shape in shapes), shapes[0])
+
+
+def shape_from_sizes__number_first(draw: Draw) -> onnx.ModelProto:
+    """Other entries than sizes: one that is inferred, and the same symbols in another order."""
+    draw.versions(11)
+    x, declared = _symbolic(draw)
+    order = draw.shuffled(range(len(declared)))
+    shape = _target(draw, x, declared)
+    turned = draw.node("Gather", shape, draw.constant(np.array(order, np.int64)))
+    joined = draw.node("Concat", turned, draw.constant(np.array([1], np.int64)), axis=0)
+    return draw.model(draw.node("Reshape", x, joined), turned, shape)
+
+
+def entry_of_shape(draw: Draw) -> onnx.ModelProto:
+    return shape_from_sizes(draw)
