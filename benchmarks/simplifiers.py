@@ -92,7 +92,8 @@ def _compare(entry: Entry, options: argparse.Namespace) -> list[Row]:
         row: Row = {"model": entry.text, "tool": tool, "before": before, "above": []}
         if tool in there:
             row |= after[there.index(tool)]
-            row["seconds"] = statistics.median(run.value for run in runs[tool])
+            row["seconds"] = statistics.median(run.value[0] for run in runs[tool])
+            row["imported_bytes"] = statistics.median(run.value[1] for run in runs[tool])
             row["peak_bytes"] = statistics.median(run.peak_bytes for run in runs[tool])
         else:
             row["problem"] = runs[tool][-1].problem or "it wrote no file"
@@ -140,7 +141,8 @@ def _lines(entry: Entry, rows: Sequence[Row]) -> list[str]:
         above = f"  ABOVE: {', '.join(row['above'])}" if row["above"] else ""
         lines.append(
             f"  {row['tool']:14} {row['nodes']:5} nodes {row['dependent']:5} dependent {row['nbytes']:11} bytes "
-            f"{row['seconds']:7.2f} s {ratio} {row['peak_bytes'] / 2**20:6.0f} MiB{above}"
+            f"{row['seconds']:7.2f} s {ratio} {row['peak_bytes'] / 2**20:6.0f} MiB "
+            f"({row['imported_bytes'] / 2**20:.0f} imported){above}"
         )
     return lines
 

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.children import peak_bytes
 
-def simplify(tool: str, source: str, output: str) -> float:
-    """Seconds from the path to the written file, the tool's import left out."""
+
+def simplify(tool: str, source: str, output: str) -> tuple[float, int]:
+    """Seconds from the path to the written file, the tool's import left out; bytes that importing alone took."""
     run = _TOOLS[tool]()
+    imported = peak_bytes()
     started = time.perf_counter()
     run(source, output)
-    return time.perf_counter() - started
+    return time.perf_counter() - started, imported
 
 
 def versions(tools: list[str]) -> dict[str, str]:

@@ -11,12 +11,13 @@ from typing import Any
 from tcc import backends, frontends, report
 from tcc.backends import PairedLatency
 from tcc.compiler import data, levels, lowering, measuring, shipping, warnings
-from tcc.compiler.accuracy import Loss, LossOf
+from tcc.compiler.accuracy import LossOf
 from tcc.compiler.lowering import TypedForms
 from tcc.compiler.result import Result
 from tcc.compiler.shipping import Shipped, Shipping
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 from tcc.ir.feeds import exercise_feeds
+from tcc.ir.loss import Loss
 from tcc.ir.model import Model
 from tcc.passes.base import Context, Effect, Pass
 from tcc.passes.manager import Instrument, Outcome, Snapshot, Verifier, run_passes
@@ -135,7 +136,10 @@ class Compilation:
         backend, said = lowering.choose(forms, self.target, tolerant=tolerant)
         name = "model.onnx" if self.output is None else self.output.resolve().name
         loss = LossOf(outcome, samples or ())
-        gates = Shipping(outcome.snapshots[0], nbytes, folder / name, backend, verifier, loss, self.max_loss)
+        gates = Shipping(
+            outcome.snapshots[0], nbytes, folder / name, backend, verifier, loss, self.max_loss,
+            lambda snapshot: outcome.promise(snapshot) is Effect.LOSSY,
+        )  # fmt: skip
         shipped = gates.ship(outcome.snapshots)
         self.diagnostics += [*said, *shipped.notes]
         return shipped

@@ -13,9 +13,9 @@ import onnx
 from onnx import inliner
 
 from tcc.backends import Backend
-from tcc.compiler.accuracy import Loss
 from tcc.diagnostics import Diagnostic, Exit, fail
 from tcc.ir import structure
+from tcc.ir.loss import Loss
 from tcc.ir.model import Model
 from tcc.passes.manager import Snapshot, Verifier
 
@@ -50,6 +50,8 @@ class Shipping:
         verifier: compares what was written with what was verified.
         loss: of a form on the user's data; None where it is exact or there is no data.
         max_loss: the loss budget.
+        lossy: whether a form is allowed to lose; conversions to smaller types are nodes of their own there, so
+            only exact forms are held to the input's node count.
     """
 
     original: Snapshot
@@ -59,6 +61,7 @@ class Shipping:
     verifier: Verifier | None
     loss: Callable[[Snapshot], Loss | None]
     max_loss: float
+    lossy: Callable[[Snapshot], bool] = lambda _snapshot: False
     notes: list[Diagnostic] = field(default_factory=list)
 
     def ship(self, snapshots: Sequence[Snapshot]) -> Shipped:
@@ -67,7 +70,7 @@ class Shipping:
         for snapshot in reversed(snapshots):
             model = self._model(snapshot)
             what = f"the model after {snapshot.label}" if snapshot.label else "the canonical copy of the input"
-            if model.node_count > nodes:
+            if model.node_count > nodes and not self.lossy(snapshot):
                 self._refuse(what, f"it has {model.node_count} nodes, the input {nodes}")
                 continue
             loss = self.loss(snapshot)

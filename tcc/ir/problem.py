@@ -176,19 +176,19 @@ def _candidates(
 ) -> list[Candidate]:
     eclass = frozen.classes[c]
     found: list[Candidate] = []
+    lossy = [Candidate(ENode(LOSSY, e.site, (e.target,)), FREE, (e.target,)) for e in edges]
     if any(node.operator in _FREE for node in eclass.nodes):
         return [Candidate(ENode("absent", "", ()), FREE, ())]
     if (eclass.constant or eclass.original_constant) and (nbytes := stored(c)) is not None:
         # A few bytes are not worth deciding about, and would tie all their users into one decision.
         found.append(Candidate(ENode(STORED, "", ()), Price(nbytes=nbytes if nbytes > _NEGLIGIBLE else 0.0), ()))
         if eclass.original_constant or nbytes <= SMALL:
-            return found
+            return found + lossy
     for node in eclass.nodes:
         if node.operator == "literal" or c in node.inputs or (cost := price(c, node)) is None:
             continue
         found.append(Candidate(node, cost, tuple(dict.fromkeys(node.inputs))))
-    found += [Candidate(ENode(LOSSY, e.site, (e.target,)), FREE, (e.target,)) for e in edges]
-    return found
+    return found + lossy
 
 
 _NEGLIGIBLE = 64

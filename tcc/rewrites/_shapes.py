@@ -80,6 +80,8 @@ def chosen(left: str, right: str, then: str, otherwise: str) -> str:
     if any(value is None for value in values):
         return DECLINED
     found = [value for value in values if value is not None]
+    if any(value.dtype != "int64" for value in found):
+        return DECLINED
     length = max(len(value.values) for value in found)
     if any(len(value.values) not in (1, length) for value in found) or any(len(value.shape) > 1 for value in found):
         return DECLINED
@@ -91,7 +93,8 @@ def chosen(left: str, right: str, then: str, otherwise: str) -> str:
             return DECLINED
         pick = yes if equal else no
         result.append(pick if isinstance(pick, str) else int(pick))
-    return Known("int64", (length,), tuple(result)).text()
+    shape = (length,) if any(value.shape for value in found) else ()
+    return Known("int64", shape, tuple(result)).text()
 
 
 def _equal(a: float | str, b: float | str) -> bool | None:

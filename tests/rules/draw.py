@@ -162,7 +162,9 @@ class Draw:
         names = [v.name for v in outputs]
         graph = helper.make_graph(self._nodes, "instance", self._inputs, [], self._initializers)
         graph.output.extend(onnx.ValueInfoProto(name=name, type=self._declared.get(name)) for name in names)
-        graph.value_info.extend(onnx.ValueInfoProto(name=k, type=t) for k, t in self._declared.items() if k not in names)
+        graph.value_info.extend(
+            onnx.ValueInfoProto(name=k, type=t) for k, t in self._declared.items() if k not in names
+        )
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)
         inferred = onnx.shape_inference.infer_shapes(made, strict_mode=True, data_prop=True).graph
         kinds = {

@@ -19,10 +19,11 @@ from tcc.ir.frozen import freeze
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
 from tcc.ir.saturation import Limits, saturate
+from tcc.passes.simplify import taken_names
 from tcc.rewrites import Equality, rules
 from tcc.rewrites.rule import Rule
 from tests.rules.draw import Draw
-from tests.rules.instances import Generator
+from tests.rules.instances import MARK, Generator, instances
 from tests.rules.preference import preferring
 
 SEEDS = int(os.environ.get("TCC_RULE_SEEDS", "8"))
@@ -32,6 +33,7 @@ FIRING = 0.3
 LIMITS = Limits(nodes=20_000, iterations=4)
 TOLERANCES = {"float16": 4e-3, "float32": 1e-5, "float64": 1e-6}
 """By element type, relative to the tensor's scale: float16 four of its epsilons, for that many roundings."""
+_REJECTIONS = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
 _RULES = {rule.name: rule for rule in rules()}
 
 
@@ -43,11 +45,31 @@ class Verdict:
     problem: str = ""
 
 
+def seeds(miss: str) -> range:
+    """The seeds of a rule's instances, or of one of its near misses."""
+    return range(max(1, SEEDS // 2) if miss else SEEDS)
+
+
 def reproduction(rule: str, miss: str, seed: int) -> str:
     """The command that runs one case again."""
-    count = f"TCC_RULE_SEEDS={seed * 2 + 2} " if seed * 2 + 2 > SEEDS else ""
-    name = f"{rule}__{miss}" if miss else f"{rule}-"
-    return f'{count}pytest tests/test_rules.py -k "{name} and seed{seed:04d}"'
+    needed = 2 * (seed + 1) if miss else seed + 1
+    count = f"TCC_RULE_SEEDS={needed} " if needed > 8 else ""
+    return f'{count}pytest tests/test_rules.py -k "{case_name(rule, miss)} and seed{seed:04d}"'
+
+
+def case_name(rule: str, miss: str) -> str:
+    """What identifies the instances of a rule or of one of its near misses among the tests."""
+    return f"{rule}__{miss}-" if miss else f"{rule}-"
+
+
+def caught(wrong: Rule, rounds: int) -> str:
+    """What is wrong with a wrong rule, found on the instances of the real one; empty where nothing was found."""
+    own = instances()[wrong.name.partition(MARK)[0]]
+    for seed in range(rounds):
+        for generator in own.generators():
+            if problem := judge(wrong, generator, seed, own.companions).problem:
+                return problem
+    return ""
 
 
 def judge(rule: Rule, generator: Generator, seed: int, companions: tuple[str, ...] = ()) -> Verdict:
@@ -63,7 +85,7 @@ def judge(rule: Rule, generator: Generator, seed: int, companions: tuple[str, ..
     model = frontends.load(proto)
     try:
         rewritten = _rewritten(model, rule, companions, draw.rng)
-    except (TccError, AssertionError, RuntimeError, ValueError, KeyError, IndexError) as error:
+    except (TccError, AssertionError, RuntimeError, ValueError, LookupError, *_REJECTIONS) as error:
         return Verdict(True, f"the rewritten program cannot be written: {type(error).__name__}: {error}")
     if rewritten is None:
         return Verdict(False)
@@ -75,7 +97,7 @@ def _difference(rule: Rule, proto: onnx.ModelProto, rewritten: Model, draw: Draw
     made = rewritten.to_proto()
     try:
         onnx.checker.check_model(made, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except _REJECTIONS as error:
         return f"the checker rejects it: {error}\n{_text(proto)}\n{_text(made)}"
     if problems := verify_signature(frontends.load(proto).signature, rewritten.signature):
         return "; ".join(problems)
@@ -108,15 +130,8 @@ def _rewritten(model: Model, rule: Rule, companions: tuple[str, ...], rng: np.ra
     before = freeze(imported.egraph)
     saturate(imported.egraph, [r.ruleset for r in (*helpers, rule)], facts, LIMITS)
     after = freeze(imported.egraph)
-    chosen = preferring(imported, before, after, rng)
-    if chosen is None:
+    program = preferring(imported, before, after, rng)
+    if program is None:
         return None
-    choice, used = chosen
-    emission.emit(imported, after, choice, used, model.opset_imports, _names(model))
+    emission.emit(imported, after, program, model.opset_imports, taken_names(model))
     return model
-
-
-def _names(model: Model) -> set[str]:
-    nodes = list(model.graph.all_nodes())
-    values = [*model.graph.inputs, *model.graph.initializers.values(), *(v for n in nodes for v in n.outputs)]
-    return {v.name or "" for v in values} | {n.name or "" for n in nodes}

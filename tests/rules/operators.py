@@ -19,7 +19,7 @@ def reshape(draw: Draw, x: Value, shape: Sequence[int]) -> Value:
 
 
 def _with_axes(
-    draw: Draw, operator: str, x: Value, axes: Sequence[int] | None, since: int, keepdims: int | None = None
+    draw: Draw, operator: str, x: Value, axes: Sequence[int] | None, *, since: int, keepdims: int | None = None
 ) -> Value:
     if draw.opset >= since:
         return draw.node(operator, x, _integers(draw, axes), keepdims=keepdims)
@@ -28,21 +28,28 @@ def _with_axes(
 
 def squeeze(draw: Draw, x: Value, axes: Sequence[int] | None) -> Value:
     """Squeeze; its axes are an input since opset 13."""
-    return _with_axes(draw, "Squeeze", x, axes, 13)
+    return _with_axes(draw, "Squeeze", x, axes, since=13)
 
 
 def unsqueeze(draw: Draw, x: Value, axes: Sequence[int]) -> Value:
     """Unsqueeze; its axes are an input since opset 13."""
-    return _with_axes(draw, "Unsqueeze", x, axes, 13)
+    return _with_axes(draw, "Unsqueeze", x, axes, since=13)
 
 
 def reduce(draw: Draw, operator: str, x: Value, axes: Sequence[int] | None, keepdims: int | None = None) -> Value:
     """A reduction; its axes are an input since opset 13 (ReduceSum) or 18."""
-    return _with_axes(draw, operator, x, axes, 13 if operator == "ReduceSum" else 18, keepdims)
+    return _with_axes(draw, operator, x, axes, since=13 if operator == "ReduceSum" else 18, keepdims=keepdims)
 
 
-def pad(draw: Draw, x: Value, amounts: Sequence[int], value: float | None = None, mode: str | None = None,
-        *, value_constant: bool = True) -> Value:  # fmt: skip
+def pad(
+    draw: Draw,
+    x: Value,
+    amounts: Sequence[int],
+    *,
+    value: float | None = None,
+    mode: str | None = None,
+    value_constant: bool = True,
+) -> Value:
     """Pad; its amounts and value are inputs since opset 11."""
     if draw.opset < 11:
         return draw.node("Pad", x, pads=list(amounts), value=value, mode=mode)
@@ -50,8 +57,15 @@ def pad(draw: Draw, x: Value, amounts: Sequence[int], value: float | None = None
     return draw.node("Pad", x, _integers(draw, amounts), filler, mode=mode)
 
 
-def slice_(draw: Draw, x: Value, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int] | None = None,
-           steps: Sequence[int] | None = None) -> Value:  # fmt: skip
+def slice_(
+    draw: Draw,
+    x: Value,
+    starts: Sequence[int],
+    ends: Sequence[int],
+    axes: Sequence[int] | None = None,
+    *,
+    steps: Sequence[int] | None = None,
+) -> Value:
     """Slice from opset 10, when its ranges became inputs."""
     return draw.node(
         "Slice", x, _integers(draw, starts), _integers(draw, ends), _integers(draw, axes), _integers(draw, steps)

@@ -13,17 +13,14 @@ from tcc.ir.frozen import ENode, Frozen
 from tcc.ir.importing import Imported
 from tcc.ir.problem import STORED, Candidate, Price, Problem, Weights
 
-Choice = dict[int, Candidate]
 _IMPORTED, _MADE = 1000.0, 1.0
 """Prices of a node that was imported and of one that the rule made: one of the latter beats any of the former."""
 _COMPUTED = 0.3
 """How often constants that the rule made are computed at run time instead of folded."""
 
 
-def preferring(
-    imported: Imported, before: Frozen, after: Frozen, rng: np.random.Generator
-) -> tuple[Choice, set[int]] | None:
-    """A program of the graph's outputs with a node or a merged class that the rule made, and its classes.
+def preferring(imported: Imported, before: Frozen, after: Frozen, rng: np.random.Generator) -> emission.Program | None:
+    """A program of the graph's outputs with a node or a merged class that the rule made.
 
     Args:
         imported: the graph.
@@ -32,28 +29,32 @@ def preferring(
         rng: chooses among several such programs.
 
     Returns:
-        The choice and the classes it uses; None where the rule made nothing that the outputs can use.
+        None where the rule made nothing that the outputs can use.
     """
     place = _places(before, after)
     old = {(place[c], _moved(node, place)) for c, e in enumerate(before.classes) if c in place for node in e.nodes
            if all(i in place for i in node.inputs)}  # fmt: skip
-    was_constant = {place[c] for c, e in enumerate(before.classes) if c in place and e.constant}
+    constant = {place[c] for c, e in enumerate(before.classes) if c in place and e.constant}
+    held = {
+        place[c] for c, e in enumerate(before.classes) if c in place and (e.original_constant or e.known is not None)
+    }
+    held |= {c for c in constant if after.classes[c].known is None}
     counts = np.bincount(list(place.values()), minlength=len(after.classes))
     problem = _problem(imported, after, old, compute=bool(rng.random() < _COMPUTED))
     sites = [(c, candidate) for c, found in problem.candidates.items() for candidate in found
-             if counts[c] > 1 or _is_new(c, candidate, old, was_constant)]  # fmt: skip
+             if counts[c] > 1 or _is_new(c, candidate, old, held)]  # fmt: skip
     for i in rng.permutation(len(sites)):
         c, candidate = sites[i]
         forced = Problem(problem.roots, {**problem.candidates, c: [candidate]}, problem.weights)
         choice = extraction.greedy(forced)
         if choice is not None and c in (used := forced.used(choice)):
-            return choice, used
+            return emission.Program(choice, used)
     return None
 
 
-def _is_new(c: int, candidate: Candidate, old: set[tuple[int, ENode]], was_constant: set[int]) -> bool:
+def _is_new(c: int, candidate: Candidate, old: set[tuple[int, ENode]], held: set[int]) -> bool:
     if candidate.node.operator == STORED:
-        return c not in was_constant
+        return c not in held
     return candidate.node != problems.LEAF and candidate.node.operator != "absent" and (c, candidate.node) not in old
 
 

@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from types import FunctionType
+from types import FunctionType, ModuleType
 
 import onnx
 
@@ -31,11 +31,21 @@ class Instances:
     unconditional: bool = False
     companions: tuple[str, ...] = ()
 
+    def generators(self) -> list[Generator]:
+        """All of them."""
+        return [generator for _, generator in self.items()]
+
     def items(self) -> Iterator[tuple[str, Generator]]:
         """All of them by name; the fitting one's is empty."""
         if self.fitting is not None:
             yield "", self.fitting
         yield from self.near_misses.items()
+
+
+def _public(module: ModuleType) -> dict[str, Generator]:
+    """The functions that a module defines, its helpers left out."""
+    functions = {n: f for n, f in vars(module).items() if isinstance(f, FunctionType) and not n.startswith("_")}
+    return {n: f for n, f in functions.items() if f.__module__ == module.__name__}
 
 
 @cache
@@ -44,8 +54,7 @@ def instances() -> dict[str, Instances]:
     found: dict[str, Instances] = {}
     for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
         module = importlib.import_module(f"{__name__}.{info.name}")
-        own = {n: f for n, f in vars(module).items() if isinstance(f, FunctionType) and f.__module__ == module.__name__}
-        public = {n: f for n, f in own.items() if not n.startswith("_")}
+        public = _public(module)
         for rule in dict.fromkeys(name.partition(MARK)[0] for name in public):
             misses = {n.removeprefix(rule + MARK): f for n, f in public.items() if n.startswith(rule + MARK)}
             found[rule] = Instances(

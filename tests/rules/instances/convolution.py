@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 
 from tests.rules import operators as op
 from tests.rules.draw import Draw, Value
 from tests.rules.instances.products import _gemm, _sizes
+
+if TYPE_CHECKING:
+    import onnx
 
 _FLOATS = ("float32", "float32", "float16")
 
@@ -142,7 +144,8 @@ def batchnorm_into_gemm__fed(draw: Draw) -> onnx.ModelProto:
 def _along(draw: Draw, conv: _Conv) -> tuple[int, ...]:
     """A shape that varies at most along the channels."""
     return draw.choice((
-        (conv.channels, *[1] * conv.rank), (1, conv.channels, *[1] * conv.rank), (), (1,), (1, 1), (1, *[1] * conv.rank),
+        (conv.channels, *[1] * conv.rank), (1, conv.channels, *[1] * conv.rank), (1, *[1] * conv.rank),
+        (), (1,), (1, 1),
     ))  # fmt: skip
 
 
@@ -216,7 +219,7 @@ def _padded_conv(draw: Draw, amounts: list[int], *, value: float | None = None, 
     rank = len(amounts) // 2 - 2
     sizes = [5, 6][:rank]
     x = draw.tensor((draw.integer(1, 2), 2, *sizes))
-    padded = op.pad(draw, Value(x.name, "float32"), amounts, value, mode, value_constant=not fed)
+    padded = op.pad(draw, Value(x.name, "float32"), amounts, value=value, mode=mode, value_constant=not fed)
     channels = 2 + amounts[1] + amounts[rank + 3]
     w = draw.constant(draw.array((3, channels, *[draw.integer(1, 3) for _ in range(rank)])))
     own = [draw.integer(0, 1) for _ in range(2 * rank)] if auto_pad is None and draw.chance() else None

@@ -9,11 +9,10 @@ from tests.rules import operators as op
 from tests.rules.draw import Draw, Value
 
 UNCONDITIONAL = frozenset({
-    "identity", "dropout", "negate_twice", "not_twice", "absolute_of_absolute", "relu_of_relu", "of_one_input",
+    "identity", "negate_twice", "not_twice", "absolute_of_absolute", "relu_of_relu", "of_one_input",
 })  # fmt: skip
 _ANY = ("float32", "float32", "float16", "float64", "int64", "int32", "bool")
 _NUMBERS = ("float32", "float32", "float16", "float64", "int64", "int32")
-_FLOATS = ("float32", "float32", "float16", "float64")
 
 
 def identity(draw: Draw) -> onnx.ModelProto:
@@ -129,7 +128,9 @@ def slice_everything(draw: Draw) -> onnx.ModelProto:
     if axes == list(range(len(axes))) and draw.chance(0.5):
         return draw.model(op.slice_(draw, x, [0] * len(axes), ends))
     written = [axis - len(shape) if draw.chance(0.3) else axis for axis in axes]
-    return draw.model(op.slice_(draw, x, [0] * len(axes), ends, written, [1] * len(axes) if draw.chance() else None))
+    return draw.model(
+        op.slice_(draw, x, [0] * len(axes), ends, written, steps=[1] * len(axes) if draw.chance() else None)
+    )
 
 
 def slice_everything__part(draw: Draw) -> onnx.ModelProto:
@@ -141,7 +142,7 @@ def slice_everything__part(draw: Draw) -> onnx.ModelProto:
     start, end, step = draw.choice(
         ((1, size, 1), (0, size - 1, 1), (0, size, 2), (-1, size, 1), (-1, -9, -1), (0, -1, 1))
     )
-    return draw.model(op.slice_(draw, x, [start], [end], [axis], [step]))
+    return draw.model(op.slice_(draw, x, [start], [end], [axis], steps=[step]))
 
 
 def slice_of_slice(draw: Draw) -> onnx.ModelProto:
@@ -163,7 +164,7 @@ def _ranged(draw: Draw, x: Value, shape: tuple[int, ...], axes: list[int]) -> Va
     starts, ends, steps = ([row[i] for row in rows] for i in range(3))
     written = [axis - len(shape) if draw.chance(0.3) else axis for axis in axes]
     plain = all(step == 1 for step in steps) and draw.chance()
-    return op.slice_(draw, x, starts, ends, written, None if plain else steps)
+    return op.slice_(draw, x, starts, ends, written, steps=None if plain else steps)
 
 
 def slice_of_slice__same_axis(draw: Draw) -> onnx.ModelProto:
@@ -180,7 +181,7 @@ def pad_nothing(draw: Draw) -> onnx.ModelProto:
     x = draw.tensor(shape, draw.choice(("float32", "float64") if draw.opset < 13 else ("float32", "float64", "int64")))
     mode = draw.choice((None, "constant", "reflect", "edge")) if min(shape) > 1 else None
     value = 2.0 if mode in (None, "constant") and draw.chance() else None
-    return draw.model(op.pad(draw, x, [0] * (2 * len(shape)), value, mode))
+    return draw.model(op.pad(draw, x, [0] * (2 * len(shape)), value=value, mode=mode))
 
 
 def pad_nothing__pads(draw: Draw) -> onnx.ModelProto:
@@ -226,114 +227,6 @@ def concat_of_split__other_order(draw: Draw) -> onnx.ModelProto:
     return draw.model(draw.node("Concat", *(parts[i] for i in chosen), axis=1))
 
 
-def _with_neutral(draw: Draw, operator: str, neutral: float, dtypes: tuple[str, ...]) -> onnx.ModelProto:
-    """``x operator neutral`` with a constant that does not widen x; all its sizes are fixed at times."""
-    draw.versions(7)
-    shape = draw.shape(0, 4)
-    dtype = draw.choice(dtypes)
-    x = draw.tensor(shape, dtype, symbols=draw.choice((0.0, 0.3)))
-    small = draw.broadcast_to(shape)
-    small = small if np.prod(small) <= 8 else ()
-    return draw.model(draw.node(operator, x, draw.constant(np.full(small, neutral, dtype))))
-
-
-def _widening(draw: Draw, operator: str, neutral: float) -> onnx.ModelProto:
-    """``x operator neutral`` where the constant widens x."""
-    draw.versions(7)
-    shape = draw.shape(1, 3)
-    x = draw.input(shape, draw.choice(("float32", "int64")) if draw.opset > 12 else "float32", symbols=0.0)
-    return draw.model(draw.node(operator, x, draw.constant(np.full((2, *[1] * len(shape)), neutral, x.dtype))))
-
-
-def _other(draw: Draw, operator: str, neutral: float) -> onnx.ModelProto:
-    """``x operator c`` with a constant of which one element is not neutral, or with an input."""
-    draw.versions(7)
-    c = np.full(draw.integer(1, 4), neutral, np.float32)
-    c[draw.integer(0, len(c) - 1)] = draw.choice((0.5, 3.0, -1.0))
-    x = draw.input((draw.integer(1, 3), len(c)))
-    return draw.model(draw.node(operator, x, draw.operand(c, constant=draw.chance(0.7))))
-
-
-def add_zero(draw: Draw) -> onnx.ModelProto:
-    return _with_neutral(draw, "Add", draw.choice((0.0, -0.0)), _NUMBERS)
-
-
-def add_zero__widens(draw: Draw) -> onnx.ModelProto:
-    return _widening(draw, "Add", 0.0)
-
-
-def add_zero__not_zero(draw: Draw) -> onnx.ModelProto:
-    return _other(draw, "Add", 0.0)
-
-
-def add_zero_integer(draw: Draw) -> onnx.ModelProto:
-    return _with_neutral(draw, "Add", 0, ("int64", "int32"))
-
-
-def add_zero_integer__widens(draw: Draw) -> onnx.ModelProto:
-    return _widening(draw, "Add", 0.0)
-
-
-def add_zero_integer__float(draw: Draw) -> onnx.ModelProto:
-    return _with_neutral(draw, "Add", 0.0, _FLOATS)
-
-
-def subtract_zero(draw: Draw) -> onnx.ModelProto:
-    return _with_neutral(draw, "Sub", 0.0, _NUMBERS)
-
-
-def subtract_zero__negative(draw: Draw) -> onnx.ModelProto:
-    return _with_neutral(draw, "Sub", -0.0, _FLOATS)
-
-
-def subtract_zero__widens(draw: Draw) -> onnx.ModelProto:
-    return _widening(draw, "Sub", 0.0)
-
-
-def subtract_zero__from_zero(draw: Draw) -> onnx.ModelProto:
-    draw.versions(7)
-    return draw.model(draw.node("Sub", draw.constant(np.float32(0)), draw.input(draw.shape())))
-
-
-def multiply_by_one(draw: Draw) -> onnx.ModelProto:
-    return _with_neutral(draw, "Mul", 1.0, _NUMBERS)
-
-
-def multiply_by_one__widens(draw: Draw) -> onnx.ModelProto:
-    return _widening(draw, "Mul", 1.0)
-
-
-def multiply_by_one__not_one(draw: Draw) -> onnx.ModelProto:
-    return _other(draw, "Mul", 1.0)
-
-
-def divide_by_one(draw: Draw) -> onnx.ModelProto:
-    return _with_neutral(draw, "Div", 1.0, _NUMBERS)
-
-
-def divide_by_one__widens(draw: Draw) -> onnx.ModelProto:
-    return _widening(draw, "Div", 1.0)
-
-
-def divide_by_one__one_by(draw: Draw) -> onnx.ModelProto:
-    draw.versions(7)
-    return draw.model(draw.node("Div", draw.constant(np.float32(1)), draw.input(draw.shape())))
-
-
-def power_of_one(draw: Draw) -> onnx.ModelProto:
-    return _with_neutral(draw, "Pow", 1.0, ("float32", "float64"))
-
-
-def power_of_one__widens(draw: Draw) -> onnx.ModelProto:
-    draw.versions(7)
-    return draw.model(draw.node("Pow", draw.input((3,), symbols=0.0), draw.constant(np.ones((2, 1), np.float32))))
-
-
-def power_of_one__of_base_one(draw: Draw) -> onnx.ModelProto:
-    draw.versions(7)
-    return draw.model(draw.node("Pow", draw.constant(np.float32(1)), draw.input(draw.shape())))
-
-
 def negate_twice(draw: Draw) -> onnx.ModelProto:
     draw.versions(7)
     x = draw.tensor(draw.shape(), draw.choice(("float32", "float64", "int64", "int32")))
@@ -355,90 +248,3 @@ def relu_of_relu(draw: Draw) -> onnx.ModelProto:
     draw.versions(7)
     x = draw.tensor(draw.shape(), draw.choice(("float32", "float64") if draw.opset < 14 else ("float32", "int32")))
     return draw.model(draw.node("Relu", draw.node("Relu", x)))
-
-
-_WHERE = ("float32", "int64", "int32")
-"""Types that ONNX Runtime's Where has kernels for, from opset 9 on."""
-
-
-def _where_same(draw: Draw, dtype: str) -> onnx.ModelProto:
-    draw.versions(9)
-    shape = draw.shape()
-    c = draw.input(draw.broadcast_to(shape), "bool", symbols=0.1)
-    x = draw.tensor(shape, dtype, symbols=0.1)
-    return draw.model(draw.node("Where", c, x, x))
-
-
-def _where_same_widened(draw: Draw, dtype: str) -> onnx.ModelProto:
-    draw.versions(9)
-    x = draw.input((3,), dtype, symbols=0.0)
-    return draw.model(draw.node("Where", draw.input((2, draw.choice((1, 3))), "bool"), x, x))
-
-
-def where_same(draw: Draw) -> onnx.ModelProto:
-    return _where_same(draw, draw.choice(_WHERE))
-
-
-def where_same__widens(draw: Draw) -> onnx.ModelProto:
-    return _where_same_widened(draw, "float32")
-
-
-def where_same__different(draw: Draw) -> onnx.ModelProto:
-    draw.versions(9)
-    x, y = draw.input((2, 3)), draw.input((2, 3))
-    return draw.model(draw.node("Where", draw.input((3,), "bool"), x, y))
-
-
-def where_same_integer(draw: Draw) -> onnx.ModelProto:
-    return _where_same(draw, draw.choice(("int64", "int32")))
-
-
-def where_same_integer__widens(draw: Draw) -> onnx.ModelProto:
-    return _where_same_widened(draw, "int64")
-
-
-def where_same_integer__float(draw: Draw) -> onnx.ModelProto:
-    return _where_same(draw, "float32")
-
-
-def _where_decided(draw: Draw, dtype: str) -> onnx.ModelProto:
-    draw.versions(9)
-    shape = draw.shape(0, 4)
-    truth = draw.chance()
-    full, part = draw.tensor(shape, dtype, symbols=0.1), draw.input(draw.broadcast_to(shape), dtype, symbols=0.1)
-    small = draw.broadcast_to(shape)
-    c = draw.constant(np.full(small if np.prod(small) < 60 else (), truth))
-    return draw.model(draw.node("Where", c, *((full, part) if truth else (part, full))))
-
-
-def _where_widened(draw: Draw, dtype: str) -> onnx.ModelProto:
-    draw.versions(9)
-    c = draw.constant(np.full((1,), draw.chance()))
-    small, large = draw.input((draw.choice((1, 3)),), dtype, symbols=0.0), draw.input((2, 3), dtype, symbols=0.0)
-    return draw.model(draw.node("Where", c, *draw.shuffled((small, large))))
-
-
-def where_decided(draw: Draw) -> onnx.ModelProto:
-    return _where_decided(draw, draw.choice(_WHERE))
-
-
-def where_decided__widens(draw: Draw) -> onnx.ModelProto:
-    return _where_widened(draw, "float32")
-
-
-def where_decided__mixed(draw: Draw) -> onnx.ModelProto:
-    draw.versions(9)
-    c = draw.constant(np.array(draw.shuffled([True, False, draw.chance()])))
-    return draw.model(draw.node("Where", c, draw.input((2, 3)), draw.input((2, 3))))
-
-
-def where_decided_integer(draw: Draw) -> onnx.ModelProto:
-    return _where_decided(draw, draw.choice(("int64", "int32")))
-
-
-def where_decided_integer__widens(draw: Draw) -> onnx.ModelProto:
-    return _where_widened(draw, "int64")
-
-
-def where_decided_integer__float(draw: Draw) -> onnx.ModelProto:
-    return _where_decided(draw, "float32")

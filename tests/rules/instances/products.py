@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import onnx
+from typing import TYPE_CHECKING, Any
 
 from tests.rules import operators as op
 from tests.rules.draw import Draw, Value
+
+if TYPE_CHECKING:
+    import onnx
 
 _FLOATS = ("float32", "float32", "float64")
 
@@ -85,7 +85,8 @@ def batched_linear_is_gemm(draw: Draw) -> onnx.ModelProto:
 
 def batched_linear_is_gemm__of_rank(draw: Draw) -> onnx.ModelProto:
     x, w, c = draw.choice((((2, 2, 3), (3, 4), (2, 4)), ((2, 2, 3), (3, 4), ()), ((2, 2, 3), (2, 3, 4), (4,)),
-                           ((2, 3), (3, 4), (4,)), ((2, 2, 3), (3,), (2,)), ((2, 2, 3), (3, 4), (2, 1, 4))))  # fmt: skip
+                           ((2, 3), (3, 4), (4,)), ((2, 2, 3), (3,), (2,)),
+                           ((2, 2, 3), (3, 4), (2, 1, 4))))  # fmt: skip
     return _product_plus(draw, x, w, c)
 
 

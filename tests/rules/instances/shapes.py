@@ -25,7 +25,10 @@ def _symbolic(draw: Draw) -> tuple[Value, list[str | int]]:
     return draw.input_of(draw.array(shape), names=declared), declared
 
 
-def _gathered(draw: Draw, x: Value, indices: int | list[int]) -> Value:
+Indices = int | list[int]
+
+
+def _gathered(draw: Draw, x: Value, indices: Indices) -> Value:
     return draw.node("Gather", draw.node("Shape", x), draw.constant(np.array(indices, np.int64)))
 
 
@@ -37,7 +40,8 @@ def gather_of_shape(draw: Draw) -> onnx.ModelProto:
     draw.versions(11)
     x, declared = _symbolic(draw)
     fixed = [_notation(draw, axis, len(declared)) for axis, size in enumerate(declared) if isinstance(size, int)]
-    return draw.model(_gathered(draw, x, draw.choice((fixed[0], fixed, [*fixed, *fixed], [fixed[-1]]))))
+    options: list[Indices] = [fixed[0], fixed, [*fixed, *fixed], [fixed[-1]]]
+    return draw.model(_gathered(draw, x, draw.choice(options)))
 
 
 def gather_of_shape__symbolic(draw: Draw) -> onnx.ModelProto:
@@ -68,7 +72,7 @@ def size_of_symbol(draw: Draw) -> onnx.ModelProto:
     picked = []
     for value, declared in ((x, first), (y, second)):
         at = _notation(draw, declared.index(symbol), len(declared))
-        size = _gathered(draw, value, draw.choice((at, [at])))
+        size = _gathered(draw, value, at if draw.chance() else [at])
         picked.append(draw.node("Cast", size, to=onnx.TensorProto.FLOAT))
     return draw.model(draw.node("Add", *picked), *picked)
 
@@ -94,19 +98,20 @@ def slice_of_shape(draw: Draw) -> onnx.ModelProto:
     draw.versions(10)
     sizes = draw.shape(2, 5)
     declared: list[str | int] = list(sizes)
-    declared[0] = draw.choice(("n", sizes[0]))
+    if draw.chance():
+        declared[0] = "n"
     shape = draw.node("Shape", draw.input_of(draw.array(sizes), names=declared))
     start = draw.integer(1, len(sizes) - 1)
     end = draw.choice((len(sizes), 2**31 - 1, 2**63 - 1, start + 1))
     axes, steps = draw.choice(((None, None), ([0], None), ([0], [1]), ([-1], [1])))
-    return draw.model(op.slice_(draw, shape, [_notation(draw, start, len(sizes))], [end], axes, steps))
+    return draw.model(op.slice_(draw, shape, [_notation(draw, start, len(sizes))], [end], axes, steps=steps))
 
 
 def slice_of_shape__steps(draw: Draw) -> onnx.ModelProto:
     draw.versions(10)
     shape = draw.node("Shape", draw.input((2, 3, 4, 5), symbols=draw.choice((0.0, 0.3))))
     start, end, step = draw.choice(((0, 4, 2), (3, 0, -1), (-1, -9, -1), (1, 4, 2)))
-    return draw.model(op.slice_(draw, shape, [start], [end], [0], [step]))
+    return draw.model(op.slice_(draw, shape, [start], [end], [0], steps=[step]))
 
 
 def slice_of_shape__nothing(draw: Draw) -> onnx.ModelProto:
@@ -119,7 +124,9 @@ def slice_of_shape__nothing(draw: Draw) -> onnx.ModelProto:
 
 def slice_of_shape__of_part(draw: Draw) -> onnx.ModelProto:
     draw.versions(15)
-    part = draw.node("Shape", draw.input((2, 3, 4, 5), symbols=0.2), start=draw.choice((1, -3)), end=draw.choice((4, -1)))
+    part = draw.node(
+        "Shape", draw.input((2, 3, 4, 5), symbols=0.2), start=draw.choice((1, -3)), end=draw.choice((4, -1))
+    )
     return draw.model(op.slice_(draw, part, [draw.choice((0, 1, -1))], [draw.choice((9, 2))], [0]))
 
 
@@ -150,7 +157,12 @@ def _target(draw: Draw, x: Value, declared: list[str | int]) -> Value:
     return draw.node("Concat", *parts, axis=0)
 
 
-def _chosen_shape(draw: Draw, compared: int | list[int], *, swapped: bool = False) -> onnx.ModelProto:
+_SIZES: tuple[Indices, ...] = (2, 5, [-1, 5, 2, 5], [2, 2, 2, 2], 0)
+"""What a size may well be equal to."""
+_NO_SIZES: tuple[Indices, ...] = (-1, [-1, -1, -1, -1])
+
+
+def _chosen_shape(draw: Draw, compared: Indices, *, swapped: bool = False) -> onnx.ModelProto:
     draw.versions(11)
     x, declared = _symbolic(draw)
     shape, other = _target(draw, x, declared), draw.constant(np.full(len(declared), 1, np.int64))
@@ -160,27 +172,21 @@ def _chosen_shape(draw: Draw, compared: int | list[int], *, swapped: bool = Fals
 
 
 def where_on_shapes(draw: Draw) -> onnx.ModelProto:
-    return _chosen_shape(draw, draw.choice((-1, [-1, -1, -1, -1])), swapped=draw.chance(0.2))
+    return _chosen_shape(draw, draw.choice(_NO_SIZES), swapped=draw.chance(0.2))
 
 
 def where_on_shapes__possible(draw: Draw) -> onnx.ModelProto:
     """A size may well be the number that it is compared with."""
-    return _chosen_shape(draw, draw.choice((2, 5, [-1, 5, 2, 5], [2, 2, 2, 2], 0)), swapped=draw.chance())
-
-
-def _shape_and_constants(draw: Draw, values: tuple[np.ndarray, np.ndarray], sizes: list[int] | int) -> onnx.ModelProto:
-    """Where of constants, asked by a shape that inference knows."""
-    draw.versions(11)
-    shape = _gathered(draw, draw.input((2, 3, 4), symbols=0.0), sizes)
-    asked = draw.node("Equal", shape, draw.constant(np.array(draw.choice((3, -1)), np.int64)))
-    return draw.model(draw.node("Where", asked, *(draw.constant(v) for v in values)))
+    return _chosen_shape(draw, draw.choice(_SIZES), swapped=draw.chance())
 
 
 def where_on_shapes__scalars(draw: Draw) -> onnx.ModelProto:
     """All scalars: the result has no dimension."""
     draw.versions(11)
     a, b = draw.constant(np.array(draw.integer(0, 1), np.int64)), draw.constant(np.array(0, np.int64))
-    chosen = draw.node("Where", draw.node("Equal", a, b), draw.constant(np.array(3, np.int64)), draw.constant(np.array(4)))
+    chosen = draw.node(
+        "Where", draw.node("Equal", a, b), draw.constant(np.array(3, np.int64)), draw.constant(np.array(4))
+    )
     x = draw.input((2, 3))
     return draw.model(draw.node("Mul", x, draw.node("Cast", chosen, to=onnx.TensorProto.FLOAT)), chosen)
 
@@ -202,25 +208,38 @@ def where_on_shapes__matrices(draw: Draw) -> onnx.ModelProto:
 
 
 def shape_from_sizes(draw: Draw) -> onnx.ModelProto:
-    """A shape that is concatenated twice, from two inputs of the same symbols."""
+    """One shape made in two ways: gathered size by size from one input, all at once from another."""
     draw.versions(11)
     x, declared = _symbolic(draw)
     y = draw.input_of(draw.array(x.shape), names=declared)
-    shapes = [_target(draw, value, declared) for value in (x, y)]
-    z = op.reshape(draw, x, [-1])
-    return draw.model(*(draw.node("Reshape", z, shape) for shape in shapes), shapes[0])
+    gathered, whole = _target(draw, y, declared), draw.node("Shape", x)
+    if draw.chance():
+        longer = draw.node("Concat", whole, draw.constant(np.array([7], np.int64)), axis=0)
+        whole = op.slice_(draw, longer, [0], [len(declared)], [0])
+    z = draw.input_of(draw.array((int(np.prod(x.shape)),)), names=["all"])
+    shaped = [draw.declare(draw.node("Reshape", z, shape), declared) for shape in (gathered, whole)]
+    return draw.model(*shaped, whole)
 
 
-def shape_from_sizes__number_first(draw: Draw) -> onnx.ModelProto:
-    """Other entries than sizes: one that is inferred, and the same symbols in another order."""
+def shape_from_sizes__other_order(draw: Draw) -> onnx.ModelProto:
+    """The same symbols in another order, and an entry that is a number."""
     draw.versions(11)
     x, declared = _symbolic(draw)
     order = draw.shuffled(range(len(declared)))
     shape = _target(draw, x, declared)
     turned = draw.node("Gather", shape, draw.constant(np.array(order, np.int64)))
     joined = draw.node("Concat", turned, draw.constant(np.array([1], np.int64)), axis=0)
-    return draw.model(draw.node("Reshape", x, joined), turned, shape)
+    y = draw.declare(draw.node("Reshape", x, joined), [*(declared[i] for i in order), 1])
+    return draw.model(y, turned, shape)
 
 
 def entry_of_shape(draw: Draw) -> onnx.ModelProto:
-    return shape_from_sizes(draw)
+    """A shape taken whole from one input, and its sizes gathered from another."""
+    draw.versions(11)
+    x, declared = _symbolic(draw)
+    y = draw.input_of(draw.array(x.shape), names=declared)
+    sizes = [_gathered(draw, y, [at]) for at, size in enumerate(declared) if isinstance(size, str)]
+    z = draw.input_of(draw.array((int(np.prod(x.shape)),)), names=["all"])
+    shaped = draw.declare(draw.node("Reshape", z, draw.node("Shape", x)), declared)
+    first = draw.node("Concat", *sizes, draw.constant(np.array([7], np.int64)), axis=0)
+    return draw.model(shaped, first, *sizes)
