@@ -109,35 +109,49 @@ def transposed_views(t: Tensor, x: Tensor, a: String, k: String) -> Iterator[Rew
 
 
 @cache
-def _rules(name: str, opset: int) -> Ruleset:
-    """How the facts of one operator's inputs make those of its output."""
+def _constancy(name: str) -> Ruleset:
+    """An operator's output is constant if its inputs are; a view's relation to its input."""
     operator = OPERATORS[name]
-    result = ruleset(name=f"facts_{name}_{opset}")
+    result = ruleset(name=f"constancy_{name}")
+    t, a = var("t", Tensor), var("a", String)
+    if operator.variadic:
+        xs = var("xs", Tensors)
+        result.append(rule(eq(t).to(operator.function(xs, a)), constants(xs)).then(constant(t)))
+        return result
+    inputs = [var(f"x{i}", Tensor) for i in range(operator.inputs)]
+    node = operator.function(*inputs, a)
+    made = eq(t).to(project(node, var("o", i64)) if operator.several else node)
+    result.append(rule(made, *(constant(x) for x in inputs)).then(constant(t)))
+    if name in VIEWS:
+        result.append(rule(made).then(view(t, inputs[0])))
+    return result
+
+
+@cache
+def _inference(name: str, opset: int) -> Ruleset:
+    """The type of an operator's output, from those of its inputs."""
+    operator = OPERATORS[name]
+    result = ruleset(name=f"types_{name}_{opset}")
     t, a = var("t", Tensor), var("a", String)
     if operator.variadic:
         xs, k = var("xs", Tensors), var("k", String)
         inferred = infer_first(name, opset, a, k, "")
-        made = eq(t).to(operator.function(xs, a))
-        result.append(rule(made, eq(k).to(kinds(xs))).then(set_(kind(t)).to(inferred)))
-        result.append(rule(made, constants(xs)).then(constant(t)))
+        result.append(rule(eq(t).to(operator.function(xs, a)), eq(k).to(kinds(xs))).then(set_(kind(t)).to(inferred)))
         return result
     inputs = [var(f"x{i}", Tensor) for i in range(operator.inputs)]
     node = operator.function(*inputs, a)
     output = var("o", i64)
-    made = eq(t).to(project(node, output) if operator.several else node)
     types = [var(f"k{i}", String) for i in range(operator.inputs)]
     values = {i: var(f"v{i}", String) for i in VALUE_INPUTS.get(name, ())}
-    facts_given = [eq(k).to(kind(x)) for k, x in zip(types, inputs, strict=True)]
-    facts_given += [eq(v).to(known(inputs[i])) for i, v in values.items()]
+    given = [eq(k).to(kind(x)) for k, x in zip(types, inputs, strict=True)]
+    given += [eq(v).to(known(inputs[i])) for i, v in values.items()]
     all_types, all_values = _joined(types), _joined([values.get(i, String("")) for i in range(operator.inputs)])
     if operator.several:
         inferred = infer_output(name, opset, a, all_types, all_values, output)
     else:
         inferred = infer_first(name, opset, a, all_types, all_values)
-    result.append(rule(made, *facts_given).then(set_(kind(t)).to(inferred)))
-    result.append(rule(made, *(constant(x) for x in inputs)).then(constant(t)))
-    if name in VIEWS:
-        result.append(rule(made).then(view(t, inputs[0])))
+    made = eq(t).to(project(node, output) if operator.several else node)
+    result.append(rule(made, *given).then(set_(kind(t)).to(inferred)))
     return result
 
 
@@ -146,7 +160,16 @@ def _joined(texts: Sequence[String]) -> String:
     return join(*parts) if len(parts) > 1 else parts[0]
 
 
-def rules_for(names: Iterable[str], opset: int) -> list[Ruleset]:
-    """The analysis of these operators in a model of this opset."""
+def rules_for(names: Iterable[str], made: Iterable[str], opset: int) -> list[Ruleset]:
+    """The analysis of a model of this opset.
+
+    Args:
+        names: operators that the e-graph may hold.
+        made: those of them that rules may add. Only their types are inferred here: the imported values have
+            theirs already.
+        opset: the model's version of the default domain.
+    """
     typed = sorted(set(names) & OPERATORS.keys())
-    return [common, *([transposed_views] if "Transpose" in typed else []), *(_rules(name, opset) for name in typed)]
+    views = [transposed_views] if "Transpose" in typed else []
+    inferred = [_inference(name, opset) for name in sorted(set(made) & OPERATORS.keys())]
+    return [common, *views, *(_constancy(name) for name in typed), *inferred]

@@ -23,7 +23,7 @@ from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.passes.simplify import taken_names
 from tcc.rewrites import Equality, rules
 from tcc.rewrites.lossy import Offer, techniques
-from tcc.rewrites.rule import relevant
+from tcc.rewrites.rule import made_by, relevant
 
 _ROUNDS = 5
 """Programs that are measured before the pass gives up on lossy alternatives."""
@@ -116,7 +116,7 @@ class _Attempt:
         exact = tuple(r for r in rules() if r.equality is Equality.BITS)
         chosen, operators = relevant(exact, frozenset(self.imported.operators), opset)
         saturate(
-            self.imported.egraph, [r.ruleset for r in chosen], analysis.rules_for(operators, opset),
+            self.imported.egraph, [r.ruleset for r in chosen], analysis.rules_for(operators, made_by(chosen), opset),
             Limits(iterations=4),
         )  # fmt: skip
         self.frozen = freeze(self.imported.egraph)

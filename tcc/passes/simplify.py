@@ -16,7 +16,7 @@ from tcc.ir.saturation import Limits, saturate
 from tcc.passes._choosing import Choosing
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.rewrites import Equality, rules
-from tcc.rewrites.rule import Rule, relevant
+from tcc.rewrites.rule import Rule, made_by, relevant
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -82,7 +82,9 @@ class _GraphRun:
         imported = importing.import_graph(self.graph, self.symbolic)
         chosen, operators = relevant(self._rules(), frozenset(imported.operators), opset)
         limits = Limits(self.options.nodes, self.options.iterations)
-        ended = saturate(imported.egraph, [r.ruleset for r in chosen], analysis.rules_for(operators, opset), limits)
+        ended = saturate(
+            imported.egraph, [r.ruleset for r in chosen], analysis.rules_for(operators, made_by(chosen), opset), limits
+        )
         frozen = freeze(imported.egraph)
         choosing = Choosing(imported, frozen, self.prices)
         # A view moves nothing, but is dispatched like any node.

@@ -111,6 +111,11 @@ def relevant(rules: tuple[Rule, ...], operators: frozenset[str], opset: int) -> 
             present |= r.mentions
 
 
+def made_by(chosen: tuple[Rule, ...]) -> frozenset[str]:
+    """Operators of which these rules may make new nodes."""
+    return frozenset[str]().union(*(r.mentions for r in chosen))
+
+
 def is_rule(thing: Any) -> bool:
     """Whether a module's attribute is a rule."""
     return isinstance(thing, Rule)

@@ -125,7 +125,7 @@ def _rewritten(model: Model, rule: Rule, companions: tuple[str, ...], rng: np.ra
     if not rule.applies(frozenset(imported.operators).union(*(r.mentions for r in helpers)), opset):
         return None
     operators = imported.operators.union(rule.mentions, *(r.mentions for r in helpers))
-    facts = analysis.rules_for(operators, opset)
+    facts = analysis.rules_for(operators, operators, opset)
     saturate(imported.egraph, [r.ruleset for r in helpers], facts, LIMITS)
     before = freeze(imported.egraph)
     saturate(imported.egraph, [r.ruleset for r in (*helpers, rule)], facts, LIMITS)

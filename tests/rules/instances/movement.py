@@ -103,6 +103,15 @@ def view_is_reshape__two_symbols(draw: Draw) -> onnx.ModelProto:
     return draw.model(op.reshape(draw, x, draw.choice(([0, -1, 2, 2], [-1, 0, 2, 2], [0, 0, -1], [2, 3, -1]))))
 
 
+def view_is_reshape__empty(draw: Draw) -> onnx.ModelProto:
+    """A symbolic size that is 0 when the model runs."""
+    draw.versions(13)
+    x = draw.input_of(draw.array((0, 2, 3)), names=["n", 2, 3])
+    flat = draw.choice(([-1], [-1, 6], [0, 6], [-1, 3], [0, 3, 2]))
+    y = op.reshape(draw, x, flat)
+    return draw.model(op.unsqueeze(draw, y, [draw.integer(0, 1)]) if draw.chance() else draw.node("Flatten", y, axis=0))
+
+
 def shape_of_static(draw: Draw) -> onnx.ModelProto:
     draw.versions(9)
     shape = draw.shape()

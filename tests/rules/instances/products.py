@@ -103,6 +103,15 @@ def batched_linear_is_gemm__integer(draw: Draw) -> onnx.ModelProto:
     return draw.model(draw.node("Add", product, draw.constant(draw.array((4,), "int32"))))
 
 
+def batched_linear_is_gemm__empty(draw: Draw) -> onnx.ModelProto:
+    """A symbolic size that is 0 when the model runs."""
+    draw.versions(13)
+    names: tuple[str | int, ...] = draw.choice((("n", 2, 3), (2, "n", 3), ("m", "n", 3)))
+    shape = [0 if size == "n" else 2 if size == "m" else int(size) for size in names]
+    product = draw.node("MatMul", draw.input_of(draw.array(shape), names=names), draw.constant(draw.array((3, 4))))
+    return draw.model(draw.node("Add", product, draw.constant(draw.array((4,)))))
+
+
 def batched_linear_is_gemm__fed(draw: Draw) -> onnx.ModelProto:
     draw.versions(9)
     product = draw.node("MatMul", draw.input((2, 2, 3)), draw.input((3, 4)))
