@@ -15,7 +15,7 @@ from tcc.ir.problem import Weights
 from tcc.ir.saturation import Limits, saturate
 from tcc.passes._choosing import Choosing
 from tcc.passes.base import Context, Effect, Pass, PassResult
-from tcc.rewrites import Equality, rules
+from tcc.rewrites import Equality, rules, siblings
 from tcc.rewrites.rule import Rule, made_by, relevant
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class _GraphRun:
     def run(self) -> tuple[bool, dict[str, Any]]:
         opset = self.model.opset
         imported = importing.import_graph(self.graph, self.symbolic)
+        if self.options.equality == "value" and not self.options.only:
+            siblings.join_siblings(imported, opset)
         chosen, operators = relevant(self._rules(), frozenset(imported.operators), opset)
         limits = Limits(self.options.nodes, self.options.iterations)
         ended = saturate(

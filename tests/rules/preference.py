@@ -36,7 +36,9 @@ def preferring(imported: Imported, before: Frozen, after: Frozen, rng: np.random
            if all(i in place for i in node.inputs)}  # fmt: skip
     constant = {place[c] for c, e in enumerate(before.classes) if c in place and e.constant}
     held = {
-        place[c] for c, e in enumerate(before.classes) if c in place and (e.original_constant or e.known is not None)
+        place[c]
+        for c, e in enumerate(before.classes)
+        if c in place and (e.original_constant or (e.known is not None and e.known.is_fixed))
     }
     held |= {c for c in constant if after.classes[c].known is None}
     counts = np.bincount(list(place.values()), minlength=len(after.classes))

@@ -1,0 +1,113 @@
+"""Products of one input with several constant weights become one product with the weights joined.
+
+As a rule this would pair every two products, and every two of what comes out: the e-graph explodes. So it is
+offered once, for the imported graph's own constants, all siblings at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir
+
+from tcc.ir import attributes, facts
+from tcc.ir.importing import Imported
+from tcc.ir.model import tensor_type
+from tcc.ir.tables import ABSENT, Tables
+from tcc.ir.types import TensorType
+
+ALGEBRA = "x A, x B, ... are the parts of x [A B ...], for matrix products, Gemm and convolutions"
+SOURCE = "TASO, SOSP 2019; Tensat, MLSys 2021, multi-pattern rules"
+OPERATORS = ("Concat", "Split")
+_SIZES_AS_INPUT = 13
+"""The first opset whose Split takes its sizes as an input."""
+_OUTPUT_AXIS = {"MatMul": -1, "Gemm": -1, "Conv": 1}
+
+
+def join_siblings(imported: Imported, opset: int) -> int:
+    """Add the joined form of every group of siblings to the e-graph.
+
+    Returns:
+        The number of groups.
+    """
+    groups: dict[object, list[onnx_ir.Node]] = {}
+    for node in imported.graph:
+        if (key := _key(node)) is not None:
+            groups.setdefault(key, []).append(node)
+    tables = imported.tables.further()
+    joined = [nodes for nodes in groups.values() if len(nodes) > 1]
+    for nodes in joined:
+        _join(imported, tables, nodes, opset)
+    if joined:
+        tables.load(imported.egraph)
+        imported.operators.update(OPERATORS)
+    return len(joined)
+
+
+def _key(node: onnx_ir.Node) -> object | None:
+    """What siblings have in common; None for a node that cannot have any."""
+    if node.domain or node.op_type not in _OUTPUT_AXIS or len(node.inputs) < 2 or node.outputs[0].shape is None:
+        return None
+    weight = node.inputs[1]
+    kind = None if weight is None or weight.const_value is None else tensor_type(weight)
+    plain = attributes.plain(node)
+    if kind is None or plain is None or kind.shape is None or not kind.is_static:
+        return None
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    bias_kind = None if bias is None else tensor_type(bias)
+    if bias is not None and (bias.const_value is None or bias_kind is None or bias_kind.rank != 1):
+        return None
+    axis = _weight_axis(node.op_type, plain)
+    if node.op_type != "Conv" and kind.rank != len("KN"):
+        return None
+    if plain.get("group", 1) != 1 or plain.get("transA", 0) or {"alpha", "beta"} & plain.keys():
+        return None
+    if bias_kind is not None and bias_kind.shape != (kind.shape[axis],):
+        return None
+    rest = tuple(size for i, size in enumerate(kind.shape) if i != axis)
+    return node.op_type, node.inputs[0], attributes.key_of(plain), kind.dtype, rest, bias is None
+
+
+def _weight_axis(operator: str, plain: dict[str, attributes.Plain]) -> int:
+    return 0 if operator == "Conv" or plain.get("transB", 0) else 1
+
+
+def _join(imported: Imported, tables: Tables, nodes: list[onnx_ir.Node], opset: int) -> None:
+    first = nodes[0]
+    plain = attributes.plain(first)
+    assert plain is not None
+    axis = _weight_axis(first.op_type, plain)
+    weights = [node.inputs[1] for node in nodes]
+    weight, sizes = _concatenated(imported, tables, weights, axis)
+    has_bias = len(first.inputs) > 2 and first.inputs[2] is not None
+    bias = _concatenated(imported, tables, [node.inputs[2] for node in nodes], 0)[0] if has_bias else ABSENT
+    kind = tensor_type(first.outputs[0])
+    assert kind is not None
+    assert kind.shape is not None
+    at = _OUTPUT_AXIS[first.op_type] % len(kind.shape)
+    shape = tuple(sum(sizes) if i == at else size for i, size in enumerate(kind.shape))
+    product, parts = imported.fresh(), imported.fresh()
+    inputs = [imported.number(first.inputs[0]), weight, *([bias] if first.op_type != "MatMul" else [])]
+    tables.add(first.op_type, product, *inputs, attributes.key_of(plain))
+    tables.add("type", product, facts.kind_text(TensorType(kind.dtype, shape)))
+    mark = {facts.OUTPUTS_MARK: len(nodes), **({"axis": at} if at else {})}
+    if opset >= _SIZES_AS_INPUT:
+        lengths = imported.constant(tables, np.array(sizes, np.int64), f"{first.name or first.outputs[0].name}/sizes")
+        tables.add("Split", parts, product, lengths, attributes.key_of(mark))
+    else:
+        tables.add("Split", parts, product, ABSENT, attributes.key_of({**mark, "split": sizes}))
+    for i, node in enumerate(nodes):
+        tables.add("project", imported.number(node.outputs[0]), parts, i)
+
+
+def _concatenated(
+    imported: Imported, tables: Tables, values: list[onnx_ir.Value | None], axis: int
+) -> tuple[int, list[int]]:
+    """The number of the constants joined along an axis, and the length of each."""
+    kinds = [kind for v in values if v is not None and (kind := tensor_type(v)) is not None]
+    lengths = [kind.sizes({})[axis] for kind in kinds]
+    number = imported.fresh()
+    cells = tables.list_of(tuple(imported.number(v) for v in values))
+    tables.add("Concat", number, cells, attributes.key_of({"axis": axis}))
+    shape = tuple(sum(lengths) if i == axis else size for i, size in enumerate(kinds[0].sizes({})))
+    tables.add("type", number, facts.kind_text(TensorType(kinds[0].dtype, shape)))
+    return number, lengths

@@ -1,0 +1,56 @@
+"""Sibling products: joined where it pays, equal in every case, left alone where they are no siblings."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import tcc
+
+SHAPES = {"MatMul": (4, 64), "Gemm": (4, 64), "Conv": (1, 8, 16, 16)}
+
+
+def model(operator: str, opset: int, widths: tuple[int, ...], *, strides: tuple[int, ...] = ()) -> onnx.ModelProto:
+    """Products of ``x`` with one weight a width, each followed by an activation of its own, concatenated."""
+    rng = np.random.default_rng(0)
+    shape = SHAPES[operator]
+    nodes, constants = [], []
+    for i, width in enumerate(widths):
+        size = (width, 8, 1, 1) if operator == "Conv" else (64, width)
+        constants.append(numpy_helper.from_array(rng.standard_normal(size).astype(np.float32), f"w{i}"))
+        inputs = ["x", f"w{i}"]
+        if operator != "MatMul":
+            constants.append(numpy_helper.from_array(rng.standard_normal(width).astype(np.float32), f"b{i}"))
+            inputs.append(f"b{i}")
+        node = helper.make_node(operator, inputs, [f"y{i}"], name=f"product{i}")
+        if strides:
+            node.attribute.append(helper.make_attribute("strides", [strides[i]] * 2))
+        nodes += [node, helper.make_node(("Tanh", "Sigmoid")[i % 2], [f"y{i}"], [f"z{i}"])]
+    outputs = [
+        helper.make_tensor_value_info(f"z{i}", TensorProto.FLOAT, ["?"] * len(shape)) for i in range(len(widths))
+    ]
+    inputs_info = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
+    graph = helper.make_graph(nodes, "siblings", inputs_info, outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+@pytest.mark.parametrize("operator", sorted(SHAPES))
+@pytest.mark.parametrize("opset", [11, 17])
+def test_siblings_stay_equal(operator: str, opset: int) -> None:
+    result = tcc.compile(model(operator, opset, (4, 4, 8, 16)), 2, "x86-64-vnni")
+    (record,) = (record for record in result.records if record.name == "simplify")
+    assert record.verification is not None
+    assert record.verification.outcome in {"value", "unchanged"}
+    assert result.model.operator_counts[operator] in {1, 4}
+
+
+def test_convolutions_are_joined() -> None:
+    counts = tcc.compile(model("Conv", 17, (4, 4, 8, 16)), 2, "x86-64-vnni").model.operator_counts
+    assert (counts["Conv"], counts["Split"]) == (1, 1)
+
+
+def test_different_strides_are_no_siblings() -> None:
+    counts = tcc.compile(model("Conv", 17, (4, 4), strides=(1, 2)), 2, "x86-64-vnni").model.operator_counts
+    assert counts["Conv"] == 2
