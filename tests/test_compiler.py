@@ -289,7 +289,7 @@ def test_weights_beside_the_model_move_with_it(digits: Path, tmp_path: Path, mon
     result = compiled(digits / "digits.onnx", output=path)
     assert result.files == (path, weights)
     assert sorted(tmp_path.iterdir()) == [path, weights]
-    assert result.report["shipped"] == "the model after simplify"
+    assert result.report["shipped"] == "the model after strip"
     assert onnx.load(path).graph.node
 
 
@@ -325,7 +325,7 @@ def test_random_numbers_are_no_calibration_data_unless_asked_for(tmp_path: Path)
     lossy = Replaced("Elu", lossy=True)
     without = compiled(path, lossy)
     assert without.report["accuracy"]["status"] == "unmeasured"
-    asked = compiled(path, lossy, calibration="synthetic:8", max_loss=0.5)
+    asked = compiled(path, lossy, calibration="synthetic:64", max_loss=0.5)
     assert asked.report["accuracy"]["data"] == "synthetic"
     assert asked.report["accuracy"]["samples"] == 8
     assert 0 < asked.report["accuracy"]["loss"] < 0.5
