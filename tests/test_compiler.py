@@ -327,7 +327,7 @@ def test_random_numbers_are_no_calibration_data_unless_asked_for(tmp_path: Path)
     assert without.report["accuracy"]["status"] == "unmeasured"
     asked = compiled(path, lossy, calibration="synthetic:64", max_loss=0.5)
     assert asked.report["accuracy"]["data"] == "synthetic"
-    assert asked.report["accuracy"]["samples"] == 8
+    assert asked.report["accuracy"]["samples"] == 128
     assert 0 < asked.report["accuracy"]["loss"] < 0.5
 
 
