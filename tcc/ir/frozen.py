@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
@@ -139,9 +140,47 @@ def freeze(egraph: EGraph) -> Frozen:
     of = _read_leaves(reader)
     _read_operators(reader)
     _read_facts(reader)
-    for c in reader.classes:
-        c.nodes.sort(key=lambda node: node.order)
-    return Frozen(reader.classes, of)
+    return _renumbered(reader.classes, of)
+
+
+def _renumbered(classes: list[EClass], of: dict[int, int]) -> Frozen:
+    """The same classes in an order that depends on the model alone, not on the order in which egglog made them."""
+    keys = _keys(classes)
+    order = sorted(range(len(classes)), key=lambda c: (c not in keys, keys.get(c, "")))
+    place = {c: i for i, c in enumerate(order)}
+    for eclass in classes:
+        eclass.nodes = sorted(
+            (replace(node, inputs=tuple(place[i] for i in node.inputs)) for node in eclass.nodes),
+            key=lambda node: node.order,
+        )
+    return Frozen([classes[c] for c in order], {number: place[c] for number, c in of.items()})
+
+
+def _keys(classes: list[EClass]) -> dict[int, str]:
+    """A name for each class: the first imported value in it, or a digest of the simplest way to compute it.
+
+    Names are given in rounds, each class's from those given in earlier rounds, so that they follow from the
+    graph alone. Two classes never get the same name: one node stands in one class.
+    """
+    keys = {c: f"0:{eclass.numbers[0]:09}" for c, eclass in enumerate(classes) if eclass.numbers}
+    users: dict[int, set[int]] = {}
+    for c, eclass in enumerate(classes):
+        for node in eclass.nodes:
+            for i in node.inputs:
+                users.setdefault(i, set()).add(c)
+    open_classes = {c for c in range(len(classes)) if c not in keys}
+    while open_classes:
+        named: dict[int, str] = {}
+        for c in open_classes:
+            ready = [node for node in classes[c].nodes if all(i in keys for i in node.inputs)]
+            if ready:
+                texts = (f"{n.operator}|{n.attributes}|{n.output}|{[keys[i] for i in n.inputs]}" for n in ready)
+                named[c] = "1:" + hashlib.sha256(min(texts).encode()).hexdigest()
+        if not named:
+            break
+        keys |= named
+        open_classes = {u for c in named for u in users.get(c, ()) if u not in keys}
+    return keys
 
 
 def _read_leaves(reader: _Reader) -> dict[int, int]:
