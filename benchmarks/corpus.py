@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = [entry.text for entry in models.entries(patterns=options.patterns)]
     for kind in _OUTSIDE:
         if models.folder(kind) is None:
-            print(f"the {kind} are not here and are left out; TCC_{kind.upper()} names their folder")
+            print(f"the collection {kind!r} is not here and is left out; TCC_{kind.upper()} names its folder")
     key = f"{_fingerprint()}:{','.join(options.levels)}"
     known = {} if options.fresh else _known(key)
     started = time.perf_counter()

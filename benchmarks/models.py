@@ -86,7 +86,7 @@ def _names(kind: Kind) -> list[str]:
 def _existing(kind: Kind) -> Path:
     place = folder(kind)
     if place is None:
-        message = f"the {kind} are not here; set TCC_{kind.upper()} to their folder"
+        message = f"the collection {kind!r} is not here; set TCC_{kind.upper()} to its folder"
         raise FileNotFoundError(message)
     return place
 

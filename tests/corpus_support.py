@@ -36,4 +36,4 @@ def tenth() -> list[str]:
 def require(kind: models.Kind) -> None:
     """Skip the test where a collection is not here."""
     if models.folder(kind) is None:
-        pytest.skip(f"the {kind} are not here; set TCC_{kind.upper()} to their folder")
+        pytest.skip(f"the collection {kind!r} is not here; set TCC_{kind.upper()} to its folder")

@@ -17,10 +17,11 @@ from tcc.ir.values import constant_value
 
 @dataclass(frozen=True)
 class Program:
-    """A choice and the classes that it computes."""
+    """A choice and the classes that it computes; ``wide`` as in ``folding.evaluate``."""
 
     choice: Mapping[int, Candidate]
     used: set[int]
+    wide: bool = False
 
 
 def emit(imported: Imported, frozen: Frozen, program: Program, opsets: Mapping[str, int], taken: set[str]) -> None:
@@ -35,7 +36,7 @@ def emit(imported: Imported, frozen: Frozen, program: Program, opsets: Mapping[s
     """
     builder = Builder(imported, frozen, program.choice, opsets[""])
     writing = _Writing(imported, frozen, builder, _Names(taken))
-    constants = _constants(writing, program.used, opsets)
+    constants = _constants(writing, program, opsets)
     old_nodes = list(imported.graph)
     old_outputs = list(imported.graph.outputs)
     for c in program.used:
@@ -88,11 +89,12 @@ def is_leaf(graph: onnx_ir.Graph, v: onnx_ir.Value) -> bool:
     return (producer is None or producer.graph is not graph) and v.const_value is None
 
 
-def _constants(writing: _Writing, used: set[int], opsets: Mapping[str, int]) -> list[onnx_ir.Value]:
+def _constants(writing: _Writing, program: Program, opsets: Mapping[str, int]) -> list[onnx_ir.Value]:
     """The values of the stored classes; those that nobody holds yet are computed here."""
     imported, frozen, builder, names = writing.imported, writing.frozen, writing.builder, writing.names
-    stored = [c for c in sorted(used) if builder.choice[c].node.operator == STORED]
-    computed = evaluate(imported, frozen, [c for c in stored if tensor_at_hand(imported, frozen, c) is None], opsets)
+    stored = [c for c in sorted(program.used) if builder.choice[c].node.operator == STORED]
+    missing = [c for c in stored if tensor_at_hand(imported, frozen, c) is None]
+    computed = evaluate(imported, frozen, missing, opsets, wide=program.wide)
     made: list[onnx_ir.Value] = []
     for c in stored:
         v = original_of(imported, frozen, c)

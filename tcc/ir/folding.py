@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx_ir
 
-from tcc.diagnostics import Exit, fail
+from tcc.diagnostics import Exit, TccError, fail
 from tcc.ir import execution
 from tcc.ir.building import Builder
 from tcc.ir.extraction import greedy
 from tcc.ir.frozen import ENode, Frozen
 from tcc.ir.importing import Imported, is_pure
 from tcc.ir.model import Model
-from tcc.ir.problem import STORED, Price, Problem, Weights, build
+from tcc.ir.problem import STORED, Candidate, Price, Problem, Weights, build
 from tcc.ir.values import constant_value, ir_type
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _IR_VERSION = 10
 """The newest IR version that all supported runtimes read; the evaluated graph is never written."""
@@ -42,9 +41,17 @@ def tensor_at_hand(imported: Imported, frozen: Frozen, c: int) -> onnx_ir.Tensor
 
 
 def evaluate(
-    imported: Imported, frozen: Frozen, wanted: Collection[int], opsets: Mapping[str, int]
+    imported: Imported, frozen: Frozen, wanted: Collection[int], opsets: Mapping[str, int], *, wide: bool
 ) -> dict[int, np.ndarray]:
     """The values of constant classes that are not at hand.
+
+    Args:
+        imported: the graph.
+        frozen: its e-graph.
+        wanted: classes to be computed.
+        opsets: versions of the domains.
+        wide: compute in double precision and round once, so that a weight which absorbs a scale is as near to
+            the product of the two as its type allows. Off where every bit of the graph's own arithmetic counts.
 
     Raises:
         TccError: exit INTERNAL where a class has no constant program.
@@ -55,29 +62,66 @@ def evaluate(
     choice = greedy(problem)
     if choice is None:
         raise fail(Exit.INTERNAL, "E0101", "a constant has no program to compute it", help="please report this model")
-    builder = Builder(imported, frozen, choice, opsets[""])
-    used = problem.used(choice)
-    initializers = []
-    for c in sorted(used):
-        if choice[c].node.operator == STORED:
-            tensor = tensor_at_hand(imported, frozen, c)
-            assert tensor is not None
-            builder.values[c] = stored = constant_value(f"k{c}", tensor)
-            initializers.append(stored)
-    builder.build(used)
-    outputs = []
-    for c in sorted(wanted):
-        v = builder.input(c)
+    computing = _Computing(imported, frozen, problem, choice, opsets)
+    if wide:
+        # Where a node asks for a narrower type (a Cast, a kernel that only floats have), all stays narrow.
+        with contextlib.suppress(TccError):
+            return computing.run(wanted, wide=True)
+    return computing.run(wanted, wide=False)
+
+
+@dataclass(frozen=True)
+class _Computing:
+    """A chosen constant program, to be run in ONNX Runtime."""
+
+    imported: Imported
+    frozen: Frozen
+    problem: Problem
+    choice: Mapping[int, Candidate]
+    opsets: Mapping[str, int]
+
+    def run(self, wanted: Collection[int], *, wide: bool) -> dict[int, np.ndarray]:
+        """The wanted values, in their own types."""
+        builder = Builder(self.imported, self.frozen, self.choice, self.opsets[""])
+        used = self.problem.used(self.choice)
+        initializers = []
+        for c in sorted(used):
+            if self.choice[c].node.operator == STORED:
+                builder.values[c] = stored = constant_value(f"k{c}", self._stored(c, wide=wide))
+                initializers.append(stored)
+        builder.build(used)
+        if wide:
+            for node in builder.nodes:
+                for v in node.outputs:
+                    v.type, v.shape = None, None
+        outputs = [self._output(builder, c, wide=wide) for c in sorted(wanted)]
+        opsets = dict(self.opsets)
+        graph = onnx_ir.Graph([], outputs, nodes=builder.nodes, initializers=initializers, opset_imports=opsets)
+        proto, weights = Model(onnx_ir.Model(graph, ir_version=_IR_VERSION)).stripped_proto()
+        values = execution.fold(proto, weights=weights)
+        found = {c: values[f"c{c}"] for c in wanted}
+        kinds = {c: self.frozen.classes[c].kind for c in wanted}
+        return {c: v.astype(kind.dtype) if wide and (kind := kinds[c]) else v for c, v in found.items()}
+
+    def _stored(self, c: int, *, wide: bool) -> onnx_ir.TensorProtocol:
+        tensor = tensor_at_hand(self.imported, self.frozen, c)
+        assert tensor is not None
+        if wide and tensor.dtype.name in _WIDENED:
+            return onnx_ir.tensor(tensor.numpy().astype(np.float64))
+        return tensor
+
+    def _output(self, builder: Builder, c: int, *, wide: bool) -> onnx_ir.Value:
+        v, kind = builder.input(c), self.frozen.classes[c].kind
         assert v is not None
-        v.name = f"c{c}"
-        kind = frozen.classes[c].kind
         assert kind is not None
-        v.type, v.shape = ir_type(kind)
-        outputs.append(v)
-    graph = onnx_ir.Graph([], outputs, nodes=builder.nodes, initializers=initializers, opset_imports=dict(opsets))
-    proto, weights = Model(onnx_ir.Model(graph, ir_version=_IR_VERSION)).stripped_proto()
-    values = execution.fold(proto, weights=weights)
-    return {c: values[f"c{c}"] for c in wanted}
+        v.name = f"c{c}"
+        wider = replace(kind, dtype="float64") if wide and kind.dtype in _WIDE_FROM else kind
+        v.type, v.shape = ir_type(wider)
+        return v
+
+
+_WIDENED = frozenset({"FLOAT", "FLOAT16"})
+_WIDE_FROM = frozenset({"float32", "float16"})
 
 
 def _constant_programs(imported: Imported, frozen: Frozen, wanted: Collection[int]) -> Problem:

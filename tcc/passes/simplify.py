@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tcc.cost_models.roofline import Roofline
@@ -92,7 +92,8 @@ class _GraphRun:
         # A view moves nothing, but is dispatched like any node.
         weights = Weights(1.0, _TIE_BYTES, self.context.target.launch_overhead)
         choice = choosing.extract(choosing.problem(weights, choosing.spent()), self.context.seconds)
-        emission.emit(imported, frozen, choice.program, self.model.opset_imports, taken_names(self.model))
+        program = replace(choice.program, wide=self.options.equality == "value")
+        emission.emit(imported, frozen, program, self.model.opset_imports, taken_names(self.model))
         record = {
             "graph": self.graph.name or "",
             "rules": len(chosen),

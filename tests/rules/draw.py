@@ -151,7 +151,7 @@ class Draw:
         self._nodes.append(helper.make_node(operator, given, names, name=self._fresh("node"), **attributes))
         return [Value(name) for name in names]
 
-    def declare(self, value: Value, shape: Sequence[int | str], dtype: str = "float32") -> Value:
+    def declare(self, value: Value, shape: Sequence[int | str | None], dtype: str = "float32") -> Value:
         """State the type of a value, as exporters do that know more than inference can tell."""
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         self._declared[value.name] = helper.make_tensor_type_proto(kind, shape)

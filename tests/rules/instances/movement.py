@@ -62,7 +62,10 @@ def _chain(draw: Draw, steps: int, *, back: bool, symbols: float) -> onnx.ModelP
     y, now = x, shape
     for _ in range(steps):
         y, now = _viewed(draw, y, now)
-    return draw.model(op.reshape(draw, y, shape) if back else y)
+    if back:
+        y, now = op.reshape(draw, y, shape), shape
+    # Inference loses even the rank where sizes without a name may be 1.
+    return draw.model(draw.declare(y, [None] * len(now), x.dtype))
 
 
 def view_of_own_shape(draw: Draw) -> onnx.ModelProto:
