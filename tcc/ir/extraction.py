@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,14 +18,15 @@ class Extraction:
     """A chosen program and what is proven about it.
 
     ``objective`` is the chosen program's, ``bound`` what no program of the same e-graph at the same prices
-    can go below, ``greedy`` the objective of the greedy choice; all in the objective's unit.
+    can go below, ``greedy`` the objective of the greedy choice (None where it fits no budget); all in the
+    objective's unit.
     """
 
     choice: Choice
     price: Price
     objective: float
     bound: float
-    greedy: float
+    greedy: float | None
     method: str
     sites: tuple[str, ...] = ()
 
@@ -48,7 +48,8 @@ def extract(problem: Problem, *, original: Choice | None = None, seconds: float 
         TccError: exit INFEASIBLE where no program fits the budgets, or none was found in time.
     """
     starts: list[tuple[str, Choice]] = [("greedy", choice) for choice in [greedy(problem)] if choice is not None]
-    baseline = problem.objective(starts[0][1]) if starts else math.inf
+    # A greedy choice that breaks a budget is no program to compare with.
+    baseline = problem.objective(starts[0][1]) if starts and problem.fits(starts[0][1]) else None
     if original is not None:
         starts.append(("original", original))
     fitting = [(problem.objective(choice), method, choice) for method, choice in starts if problem.fits(choice)]
@@ -66,8 +67,7 @@ def extract(problem: Problem, *, original: Choice | None = None, seconds: float 
         )  # fmt: skip
     objective, method, choice = best
     bound = min(solved.bound, objective)
-    greedy_objective = min(baseline, math.inf)
-    return Extraction(choice, problem.total(choice), objective, bound, greedy_objective, method, problem.sites(choice))
+    return Extraction(choice, problem.total(choice), objective, bound, baseline, method, problem.sites(choice))
 
 
 def greedy(problem: Problem) -> dict[int, Candidate] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +9,7 @@ import onnx_ir
 from egglog import EGraph
 
 from tcc.ir import attributes, facts
+from tcc.ir.inference import Annotation
 from tcc.ir.language import IMPURE, OPERATORS
 from tcc.ir.model import tensor_type
 from tcc.ir.tables import ABSENT, Tables
@@ -61,12 +61,12 @@ class Imported:
         return self.numbers[v]
 
 
-def import_graph(graph: onnx_ir.Graph, symbolic: Mapping[str, str]) -> Imported:
+def import_graph(graph: onnx_ir.Graph, found: Annotation) -> Imported:
     """The e-graph of one graph, its types and small constants as facts.
 
     Args:
         graph: types of its values as far as known; bodies of its nodes are left alone.
-        symbolic: known values that are not initialisers (shapes), by value name, as ``facts.Known`` texts.
+        found: what inference knows besides.
     """
     imported = Imported(EGraph(), graph)
     tables = imported.tables
@@ -81,12 +81,14 @@ def import_graph(graph: onnx_ir.Graph, symbolic: Mapping[str, str]) -> Imported:
     for v in graph.outputs:
         imported.number(v)
     own = set(graph.initializers.values())
+    declared = set(graph.outputs) if found.outputs else set()
     for v, number in imported.numbers.items():
-        if kind_found := tensor_type(v):
+        # What an output is declared to be is trusted no further than inference confirms it.
+        if kind_found := found.outputs.get(v.name or "", tensor_type(v)) if v in declared else tensor_type(v):
             tables.add("type", number, facts.kind_text(kind_found))
         if v.const_value is not None and v not in own:
             _add_constant(tables, number, v)
-        if text := symbolic.get(v.name or ""):
+        if text := found.known.get(v.name or ""):
             tables.add("known", number, text)
     tables.load(imported.egraph)
     return imported

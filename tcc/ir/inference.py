@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import onnx
@@ -10,6 +11,7 @@ from onnx import TensorProto, helper
 from tcc.ir import facts
 from tcc.ir.facts import Known
 from tcc.ir.model import Model, tensor_type
+from tcc.ir.types import TensorType
 from tcc.ir.values import ir_type
 
 if TYPE_CHECKING:
@@ -20,23 +22,37 @@ _SHAPE_INPUTS = {"Reshape": 1, "Expand": 1, "Tile": 1, "ConstantOfShape": 0}
 """Inputs that hold a shape; ONNX's data propagation knows their symbolic value but does not say it."""
 
 
-def annotate(model: Model) -> dict[str, str]:
-    """Set the type of every value that inference can tell, in place.
+@dataclass(frozen=True)
+class Annotation:
+    """What inference found out besides the types that it could write into the graph.
 
-    Returns:
-        What is known of shapes that are computed, by value name, as ``facts.Known`` texts. To make ONNX's data
-        propagation tell the value of a shape, the shape is given to a ``ConstantOfShape``, whose output's
-        inferred dimensions are that value.
+    ``known`` holds what is known of shapes that are computed, by value name, as ``facts.Known`` texts. ``outputs``
+    holds the types of the graph's outputs as inferred: what is declared is the signature's, but nobody checks it.
+    """
+
+    known: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, TensorType] = field(default_factory=dict)
+
+
+def annotate(model: Model) -> Annotation:
+    """Set the type of every inner value that inference can tell, in place.
+
+    To make ONNX's data propagation tell the value of a shape, the shape is given to a ``ConstantOfShape``, whose
+    output's inferred dimensions are that value.
     """
     proto, _ = model.stripped_proto()
     probed = _add_probes(proto)
+    for output in proto.graph.output:
+        output.type.tensor_type.ClearField("shape")
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError):
-        return {}
+        return Annotation()
     _read_graph(model.graph, inferred.graph)
     types = {v.name: v.type for v in inferred.graph.value_info if v.name.startswith(_PROBE)}
-    return {name: text for name in probed if (text := _probed(types.get(_PROBE + name)))}
+    known = {name: text for name in probed if (text := _probed(types.get(_PROBE + name)))}
+    outputs = {v.name: kind for v in inferred.graph.output if (kind := facts.type_of_proto(v.type)) is not None}
+    return Annotation(known, outputs)
 
 
 def _add_probes(proto: onnx.ModelProto) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tcc.cost_models.roofline import Roofline
 from tcc.ir import attributes, emission, extraction, problem
@@ -14,6 +14,9 @@ from tcc.ir.frozen import ENode, Frozen
 from tcc.ir.importing import Imported
 from tcc.ir.problem import Budgets, Edge, Price, Problem, Weights
 from tcc.ir.types import TensorType
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 _NODE_FIELDS = 24
 """Bytes of a node's field headers and of a typical attribute in a file, besides its names."""
@@ -76,10 +79,16 @@ class Choosing:
         return Choice(found, emission.Program(found.choice, built.used(found.choice)))
 
     def spent(self) -> Budgets:
-        """What the graph takes as it is: bytes and nodes."""
+        """What the graph takes as it is: bytes, and nodes that depend on an input."""
         graph = self.imported.graph
-        held = sum(v.const_value.nbytes for v in graph.initializers.values() if v.const_value is not None)
-        return Budgets(nbytes=held + self.node_bytes * len(graph), nodes=float(len(graph)))
+        values = [*graph.initializers.values(), *(v for node in graph for v in node.outputs)]
+        held = sum(v.const_value.nbytes for v in values if v.const_value is not None)
+        live = sum(any(not self._is_constant(v) for v in node.outputs if v.name) for node in graph)
+        return Budgets(nbytes=held + self.node_bytes * len(graph), nodes=float(live))
+
+    def _is_constant(self, v: onnx_ir.Value) -> bool:
+        number = self.imported.numbers.get(v)
+        return number is not None and self.frozen.classes[self.frozen.of[number]].constant
 
     @cached_property
     def _projected(self) -> dict[int, list[int]]:
@@ -122,7 +131,8 @@ class Choosing:
             constants = [False] * len(constants)
         outputs = self._outputs(c, node)
         priced = self.prices.price(operator, plain, kinds, outputs, constants)
-        return Price(priced.seconds, self.node_bytes, 1.0)
+        # What depends on no input is computed when the model is loaded, whoever runs it.
+        return Price(priced.seconds, self.node_bytes, 0.0 if all(constants) and constants else 1.0)
 
     def _outputs(self, c: int, node: ENode) -> list[TensorType | None]:
         if not self.frozen.classes[c].several:

@@ -12,7 +12,7 @@ from tcc.diagnostics import TccError
 from tcc.ir import analysis, emission, importing
 from tcc.ir.execution import Runner
 from tcc.ir.frozen import freeze
-from tcc.ir.inference import annotate
+from tcc.ir.inference import Annotation, annotate
 from tcc.ir.loss import Loss, measure
 from tcc.ir.model import Model
 from tcc.ir.probing import ranges
@@ -55,7 +55,9 @@ class Compress(Pass):
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Compress the top-level graph."""
-        annotate(model)
+        if not model.opset:
+            return PassResult(model, changed=False, facts={"declined": {"all": "no operator of the default domain"}})
+        found = annotate(model)
         feeds = tuple(context.calibration or context.feeds)
         data = "calibration" if context.calibration else "generated inputs"
         record: dict[str, Any] = {"objective": self.objective, "data": data, "rounds": []}
@@ -68,7 +70,7 @@ class Compress(Pass):
             return PassResult(model, changed=False, facts=record)
         correction = 1.0
         for _ in range(_ROUNDS):
-            attempt = _Attempt(self, model.clone(), context, seen, correction)
+            attempt = _Attempt(self, model.clone(), context, found, seen, correction)
             choice = attempt.choose()
             sites = choice.extraction.sites
             record |= attempt.record(choice)
@@ -99,12 +101,13 @@ class _Attempt:
     options: Compress
     model: Model
     context: Context
+    found: Annotation
     seen: Mapping[str, float]
     correction: float
 
     def __post_init__(self) -> None:
         graph, opset = self.model.graph, self.model.opset
-        self.imported = importing.import_graph(graph, {})
+        self.imported = importing.import_graph(graph, self.found)
         self.offer = Offer(
             self.imported, self.imported.tables.further(), self.context.target, opset, self.seen, [], {}, {}, {}
         )

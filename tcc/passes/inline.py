@@ -70,8 +70,8 @@ def _stand_in(graph: onnx_ir.Graph, node: onnx_ir.Node, old: onnx_ir.Value, new:
     copy = onnx_ir.Node("", "Identity", [new], name=f"{node.name}/{old.name}", version=node.version)
     copy.outputs[0].type, copy.outputs[0].shape = old.type, old.shape
     graph.insert_before(node, [copy])
-    old.replace_all_uses_with(copy.outputs[0])
     graph.outputs[list(graph.outputs).index(old)] = copy.outputs[0]
+    old.replace_all_uses_with(copy.outputs[0])
     name, old.name = old.name, f"{old.name}/inlined"
     copy.outputs[0].name = name
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tcc.cost_models.roofline import Roofline
 from tcc.ir import analysis, emission, importing
 from tcc.ir.frozen import freeze
-from tcc.ir.inference import annotate
+from tcc.ir.inference import Annotation, annotate
 from tcc.ir.model import Model
 from tcc.ir.problem import Weights
 from tcc.ir.saturation import Limits, saturate
@@ -50,12 +49,16 @@ class Simplify(Pass):
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Simplify the graph and the bodies inside it."""
-        symbolic = annotate(model)
+        if not model.opset:
+            return PassResult(
+                model, changed=False, facts={"declined": "the model uses no operator of the default domain"}
+            )
+        found = annotate(model)
         price = Roofline(context.target, context.symbols)
         facts: dict[str, Any] = {"graphs": []}
         changed = False
         for graph in [*_innermost_first(model.graph), model.graph]:
-            known = symbolic if graph is model.graph else {}
+            known = found if graph is model.graph else Annotation()
             done, record = _GraphRun(self, model, graph, price, context, known).run()
             changed |= done
             facts["graphs"].append(record)
@@ -75,11 +78,11 @@ class _GraphRun:
     graph: onnx_ir.Graph
     prices: Roofline
     context: Context
-    symbolic: Mapping[str, str]
+    found: Annotation
 
     def run(self) -> tuple[bool, dict[str, Any]]:
         opset = self.model.opset
-        imported = importing.import_graph(self.graph, self.symbolic)
+        imported = importing.import_graph(self.graph, self.found)
         if self.options.equality == "value" and not self.options.only:
             siblings.join_siblings(imported, opset)
         chosen, operators = relevant(self._rules(), frozenset(imported.operators), opset)
