@@ -85,7 +85,7 @@ class Fold(Pass):
         return nbytes <= max(self.growth, *freed, 0)
 
 
-_ROUNDS = 8
+_ROUNDS = 64
 _HALVES = frozenset({"float16", "bfloat16"})
 _MOVEMENT = frozenset(
     {
