@@ -11,7 +11,7 @@ from tcc.cost_models.roofline import Roofline
 from tcc.ir import attributes, emission, extraction, problem
 from tcc.ir.facts import OUTPUTS_MARK
 from tcc.ir.frozen import ENode, Frozen
-from tcc.ir.importing import Imported
+from tcc.ir.importing import Imported, is_pure
 from tcc.ir.problem import Budgets, Edge, Price, Problem, Weights
 from tcc.ir.types import TensorType
 
@@ -132,7 +132,7 @@ class Choosing:
         outputs = self._outputs(c, node)
         priced = self.prices.price(operator, plain, kinds, outputs, constants)
         # What depends on no input is computed when the model is loaded, whoever runs it.
-        return Price(priced.seconds, self.node_bytes, 0.0 if all(constants) and constants else 1.0)
+        return Price(priced.seconds, self.node_bytes, 0.0 if all(constants) and is_pure(node.attributes) else 1.0)
 
     def _outputs(self, c: int, node: ENode) -> list[TensorType | None]:
         if not self.frozen.classes[c].several:

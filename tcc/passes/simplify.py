@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tcc.cost_models.roofline import Roofline
+from tcc.diagnostics import Exit, TccError
 from tcc.ir import analysis, emission, importing
 from tcc.ir.frozen import freeze
 from tcc.ir.inference import Annotation, annotate
@@ -94,7 +95,13 @@ class _GraphRun:
         choosing = Choosing(imported, frozen, self.prices)
         # A view moves nothing, but is dispatched like any node.
         weights = Weights(1.0, _TIE_BYTES, self.context.target.launch_overhead)
-        choice = choosing.extract(choosing.problem(weights, choosing.spent()), self.context.seconds)
+        try:
+            choice = choosing.extract(choosing.problem(weights, choosing.spent()), self.context.seconds)
+        except TccError as error:
+            if error.exit_code is not Exit.INFEASIBLE:
+                raise
+            # The prices are estimates: where they say that not even the graph itself fits, it stays as it is.
+            return False, {"graph": self.graph.name or "", "declined": "no program within the input's bytes and nodes"}
         program = replace(choice.program, wide=self.options.equality == "value")
         emission.emit(imported, frozen, program, self.model.opset_imports, taken_names(self.model))
         record = {

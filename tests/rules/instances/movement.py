@@ -147,7 +147,8 @@ def expand_to_static(draw: Draw) -> onnx.ModelProto:
     shape = draw.shape(1, 4)
     x = draw.tensor(draw.broadcast_to(shape), symbols=0.0)
     asked = draw.input_of(np.array(draw.broadcast_to(shape) if x.shape == shape else shape, np.int64), symbols=0.0)
-    return draw.model(draw.declare(draw.node("Expand", x, asked), shape))
+    # What is declared of an output is the signature, and not believed.
+    return draw.model(draw.node("Elu", draw.declare(draw.node("Expand", x, asked), shape)))
 
 
 def expand_to_static__symbolic(draw: Draw) -> onnx.ModelProto:
