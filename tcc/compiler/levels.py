@@ -6,11 +6,11 @@ from tcc.diagnostics import Exit, fail
 
 LEVELS = {
     "0": "",
-    "1": "canonicalize,inline,fold,inline,simplify{equality=bits},strip",
-    "2": "canonicalize,inline,fold,inline,simplify,strip",
-    "3": "canonicalize,inline,fold,inline,simplify,compress,strip",
-    "s": "canonicalize,inline,fold,inline,simplify,compress{objective=size},strip",
-    "z": "canonicalize,inline,fold,inline,simplify,compress{objective=size,slower=true},strip",
+    "1": "canonicalize,inline,canonicalize,fold,inline,canonicalize,simplify{equality=bits},strip",
+    "2": "canonicalize,inline,canonicalize,fold,inline,canonicalize,simplify,strip",
+    "3": "canonicalize,inline,canonicalize,fold,inline,canonicalize,simplify,compress,strip",
+    "s": "canonicalize,inline,canonicalize,fold,inline,canonicalize,simplify,compress{objective=size},strip",
+    "z": "canonicalize,inline,canonicalize,fold,inline,canonicalize,simplify,compress{objective=size,slower=true},strip",
 }
 """The pipeline of each level."""
 

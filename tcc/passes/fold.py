@@ -44,7 +44,8 @@ class Fold(Pass):
         # A folded shape lets inference fix further shapes, which may then be folded in turn.
         while (count := self._once(model)) and rounds < _ROUNDS:
             folded, rounds = folded + count, rounds + 1
-        return PassResult(model, bool(folded), {"folded": folded, "rounds": rounds})
+        scalars = _scalar_ranges(model.graph)
+        return PassResult(model, bool(folded or scalars), {"folded": folded, "rounds": rounds})
 
     def _once(self, model: Model) -> int:
         annotate(model)
@@ -83,6 +84,25 @@ class Fold(Pass):
             if w is not None and w.const_value is not None and len(w.uses()) == 1
         ]
         return nbytes <= max(self.growth, *freed, 0)
+
+
+def _scalar_ranges(graph: onnx_ir.Graph) -> int:
+    """Give Range the scalars that its specification asks for.
+
+    Runtimes also take a vector of one, so exporters write it; ONNX's inference refuses it as soon as it sees it.
+    """
+    changed = 0
+    for node in graph:
+        if node.op_type != "Range" or node.domain:
+            continue
+        for i, v in enumerate(node.inputs):
+            if v is None or v.const_value is None or tuple(v.const_value.shape) != (1,):
+                continue
+            scalar = constant_value(f"{v.name}/scalar", onnx_ir.tensor(v.const_value.numpy().reshape(())))
+            graph.initializers.add(graph.initializers.get(scalar.name or "", scalar))
+            node.replace_input_with(i, graph.initializers[scalar.name or ""])
+            changed += 1
+    return changed
 
 
 _ROUNDS = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -133,5 +133,7 @@ def _rewritten(model: Model, rule: Rule, companions: tuple[str, ...], rng: np.ra
     program = preferring(imported, before, after, rng)
     if program is None:
         return None
+    # Constants are folded as the simplifying pass folds them under this promise.
+    program = replace(program, wide=rule.equality is Equality.VALUE)
     emission.emit(imported, after, program, model.opset_imports, taken_names(model))
     return model
