@@ -50,7 +50,7 @@ test: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check.sh
 
 corpus: $(STAMP)
-	$(BIN)/python benchmarks/corpus.py
+	$(BIN)/python -m benchmarks.corpus
 
 bench: $(BENCH_STAMP)
 	$(BIN)/python benchmarks/bench.py

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from tcc.diagnostics import Exit, fail
 
+_CLEAN = "canonicalize,inline,canonicalize,fold,inline,canonicalize,fold"
+"""What folds may decide branches, and a branch put in its place may hold more to fold."""
+
 LEVELS = {
     "0": "",
-    "1": "canonicalize,inline,canonicalize,fold,inline,canonicalize,simplify{equality=bits},strip",
-    "2": "canonicalize,inline,canonicalize,fold,inline,canonicalize,simplify,strip",
-    "3": "canonicalize,inline,canonicalize,fold,inline,canonicalize,simplify,compress,strip",
-    "s": "canonicalize,inline,canonicalize,fold,inline,canonicalize,simplify,compress{objective=size},strip",
-    "z": "canonicalize,inline,canonicalize,fold,inline,canonicalize,simplify,compress{objective=size,slower=true},strip",
+    "1": f"{_CLEAN},simplify{{equality=bits}},strip",
+    "2": f"{_CLEAN},simplify,strip",
+    "3": f"{_CLEAN},simplify,compress,strip",
+    "s": f"{_CLEAN},simplify,compress{{objective=size}},strip",
+    "z": f"{_CLEAN},simplify,compress{{objective=size,slower=true}},strip",
 }
 """The pipeline of each level."""
 

@@ -193,7 +193,8 @@ def _is_outer(v: onnx_ir.Value) -> bool:
 def _copied(writing: _Writing, c: int, v: onnx_ir.Value) -> onnx_ir.Value:
     """A node that gives an input, a constant or another output a second name."""
     imported, frozen, builder, names = writing.imported, writing.frozen, writing.builder, writing.names
-    if v.const_value is not None:
+    as_node = v.const_value is not None and (builder.opset >= _ANY_CONSTANT or v.const_value.dtype in _FLOATS)
+    if v.const_value is not None and as_node:
         node = onnx_ir.Node("", "Constant", [], [onnx_ir.AttrTensor("value", v.const_value)], version=builder.opset)
     else:
         node = onnx_ir.Node("", "Identity", [v], version=builder.opset)
@@ -201,6 +202,11 @@ def _copied(writing: _Writing, c: int, v: onnx_ir.Value) -> onnx_ir.Value:
     node.name = names.fresh(f"{origin.name if origin is not None else 'output'}/{node.op_type}")
     builder.nodes.append(node)
     return node.outputs[0]
+
+
+_ANY_CONSTANT = 9
+"""The first opset whose Constant holds any type; before, only floating-point ones."""
+_FLOATS = frozenset({onnx_ir.DataType.FLOAT, onnx_ir.DataType.FLOAT16, onnx_ir.DataType.DOUBLE})
 
 
 def _rewire_bodies(imported: Imported, frozen: Frozen, builder: Builder) -> None:
