@@ -72,7 +72,8 @@ def targets_page() -> str:
         )
         for t in stated
     )
-    text = f"{NOTICE}\n# Targets\n\n`native` is measured on the machine; these are stated, their sources in their files.\n\n"
+    about = "`native` is measured on the machine; these are stated, their sources in their files."
+    text = f"{NOTICE}\n# Targets\n\n{about}\n\n"
     return text + table("target|what it is|10^12 operations/s|GB/s|us a launch|newest opset / IR version", rows)
 
 
