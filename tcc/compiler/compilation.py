@@ -170,6 +170,11 @@ class Compilation:
             report.predicted_seconds(model, self.target, self.symbols)
             for model in (forms.first, forms.of(shipped.snapshot))
         )
+        if self.passes and after > before * (1 - _GAIN):
+            message = f"no-speedup: the roofline expects no gain on {self.target.name}: {1e6 * after:.4g} µs"
+            self.diagnostics.append(
+                Diagnostic("N0702", f"{message}, the input {1e6 * before:.4g} µs", shipped.model.source)
+            )
         return {
             "schema": report.SCHEMA,
             "source": outcome.snapshots[0].source,
@@ -186,6 +191,10 @@ class Compilation:
             "accuracy": _accuracy(shipped.loss, self.calibration),
             "diagnostics": report.diagnostic_entries(self.diagnostics),
         }
+
+
+_GAIN = 0.01
+"""The part of the predicted latency below which a gain is none."""
 
 
 def _verification(promise: Effect, verifier: Verifier | None) -> dict[str, Any]:

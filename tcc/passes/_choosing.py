@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NODE_FIELDS = 24
 """Bytes of a node's field headers and of a typical attribute in a file, besides its names."""
+_PRODUCTS = frozenset({"MatMul", "Gemm"})
 _RUN_ON_CONSTANTS = frozenset({"DequantizeLinear"})
 """Operators that runtimes run each time although all their inputs are constant, to keep weights small in memory."""
 
@@ -130,9 +131,21 @@ class Choosing:
         if operator in _RUN_ON_CONSTANTS:
             constants = [False] * len(constants)
         outputs = self._outputs(c, node)
+        if operator == "Add" and self._is_bias(node):
+            # Runtimes fuse a bias into the product before it: what is left of the Add is its dispatch.
+            return Price(self.prices.target.launch_overhead, self.node_bytes, 1.0)
         priced = self.prices.price(operator, plain, kinds, outputs, constants)
         # What depends on no input is computed when the model is loaded, whoever runs it.
         return Price(priced.seconds, self.node_bytes, 0.0 if all(constants) and is_pure(node.attributes) else 1.0)
+
+    def _is_bias(self, node: ENode) -> bool:
+        """Whether an Add only adds a constant vector to a matrix product."""
+        for product, bias in (node.inputs, node.inputs[::-1]):
+            kind = self.frozen.classes[bias].kind
+            is_vector = self.frozen.classes[bias].constant and kind is not None and kind.rank == 1
+            if is_vector and any(n.operator in _PRODUCTS for n in self.frozen.classes[product].nodes):
+                return True
+        return False
 
     def _outputs(self, c: int, node: ENode) -> list[TensorType | None]:
         if not self.frozen.classes[c].several:

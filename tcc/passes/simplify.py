@@ -94,7 +94,7 @@ class _GraphRun:
         frozen = freeze(imported.egraph)
         choosing = Choosing(imported, frozen, self.prices)
         # A view moves nothing, but is dispatched like any node.
-        weights = Weights(1.0, _TIE_BYTES, self.context.target.launch_overhead)
+        weights = Weights(1.0, _TIE_BYTES, 2 * self.context.target.launch_overhead)
         try:
             choice = choosing.extract(choosing.problem(weights, choosing.spent()), self.context.seconds)
         except TccError as error:
