@@ -167,7 +167,7 @@ def test_a_result_that_grew_is_not_shipped(fat: Pass, tmp_path: Path) -> None:
     assert result.report["verification"]["promise"] == "bits"
     assert result.model.node_count == 2
     assert "N0701" in codes(result)
-    assert "no-gain" in result.diagnostics[-1].message
+    assert any(d.message.startswith("no-gain") for d in result.diagnostics)
 
 
 def test_the_last_form_that_did_not_grow_is_shipped(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class _GraphRun:
         )
         frozen = freeze(imported.egraph)
         choosing = Choosing(imported, frozen, self.prices)
-        # A view moves nothing, but is dispatched like any node.
+        # Every node is dispatched, views too; twice, because what a runtime fuses anyway is priced unfused here.
         weights = Weights(1.0, _TIE_BYTES, 2 * self.context.target.launch_overhead)
         try:
             choice = choosing.extract(choosing.problem(weights, choosing.spent()), self.context.seconds)
