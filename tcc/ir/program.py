@@ -141,6 +141,8 @@ class _Rows:
         self._choose()
         self._order()
         self._pay_sites()
+        if self.sites:
+            self._cut()
         if self.limited:
             self._limit()
 
@@ -193,6 +195,33 @@ class _Rows:
             if site not in self.sites:
                 self.sites[site] = self._column(0.0, 1.0, integral=True)
             self.rows.append((0.0, math.inf, {self.sites[site]: 1.0, column: -1.0}))
+
+    def _cut(self) -> None:
+        """What every exact program computes is computed somehow: as it is, or as the site's alternative.
+
+        That holds for a site that stands for its value in both of its types, so that nobody gets round it.
+        Integer solutions keep it anyway. The relaxation would rather split each operator between its forms and
+        take half of what both need, level after level, until its bound says nothing.
+        """
+        exact = regions.exactly_active(self.problem)
+        targets: dict[str, dict[int, None]] = {}
+        sources: dict[str, set[int]] = {}
+        for c, candidate in self.columns:
+            if candidate.node.operator == LOSSY:
+                sources.setdefault(candidate.node.attributes, set()).add(c)
+                targets.setdefault(candidate.node.attributes, {})[candidate.needs[0]] = None
+        for c, columns in self.of_class.items():
+            lossy = [i for i in columns if self.columns[i][1].node.operator == LOSSY]
+            sites = dict.fromkeys(self.columns[i][1].node.attributes for i in lossy)
+            if c not in exact or not lossy or any(len(sources[site]) == 1 for site in sites):
+                continue
+            row = dict.fromkeys((i for i in columns if i not in lossy), 1.0)
+            for site in sites:
+                for target in targets[site]:
+                    needs = {n for k in self.problem.candidates[target] for n in k.needs}
+                    if not needs & targets[site].keys():
+                        row.update(dict.fromkeys(self.of_class.get(target, ()), 1.0))
+            self.rows.append((1.0, math.inf, row))
 
     def _limit(self) -> None:
         """The budgets, less what the forced part already spends."""

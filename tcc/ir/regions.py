@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import networkx as nx
 
-from tcc.ir.problem import Candidate, Problem
+from tcc.ir.problem import LOSSY, Candidate, Problem
 
 _FEW = 256
 """Combinations up to which a part is enumerated instead of handed to the solver."""
@@ -46,6 +46,13 @@ def find(problem: Problem) -> Region:
             stack.extend(fresh)
     cycles = sorted((found for found in components if len(found) > 1), key=min)
     return Region(forced, active, tuple(sorted(reached)), tuple(cycles))
+
+
+def exactly_active(problem: Problem) -> frozenset[int]:
+    """Classes that every program without lossy alternatives computes."""
+    exact = {c: [k for k in found if k.node.operator != LOSSY] for c, found in problem.candidates.items()}
+    without = replace(problem, candidates={c: found for c, found in exact.items() if found})
+    return find(without).active
 
 
 def _active(problem: Problem, components: list[frozenset[int]]) -> frozenset[int]:
