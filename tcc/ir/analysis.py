@@ -9,8 +9,8 @@ from egglog import RewriteOrRule, Ruleset, String, eq, i64, join, rule, ruleset,
 
 from tcc.ir import facts
 from tcc.ir.host import condition, text_function
+from tcc.ir.importing import is_pure
 from tcc.ir.language import (
-    IMPURE,
     OPERATORS,
     Tensor,
     Tensors,
@@ -82,7 +82,7 @@ def moves_nothing(permutation: str, before: str) -> bool:
 @condition
 def is_deterministic(key: str) -> bool:
     """Whether an opaque node has the same outputs for the same inputs."""
-    return not key.startswith(IMPURE)
+    return is_pure(key)
 
 
 @ruleset

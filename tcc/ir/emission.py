@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx_ir
 
@@ -54,7 +54,6 @@ class _Names:
     """Fresh names, stable from run to run."""
 
     taken: set[str]
-    used: set[str] = field(default_factory=set)
 
     def fresh(self, base: str) -> str:
         name, i = base, 0

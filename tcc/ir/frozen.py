@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-
-import networkx as nx
 
 from tcc.ir import facts
 from tcc.ir.facts import Known
@@ -61,27 +58,6 @@ class Frozen:
     def node_count(self) -> int:
         """Programs' nodes in all classes."""
         return sum(len(c.nodes) for c in self.classes)
-
-    def reachable(self, roots: list[int]) -> set[int]:
-        """Classes that some program of the roots may use."""
-        seen, stack = set(roots), list(roots)
-        while stack:
-            for node in self.classes[stack.pop()].nodes:
-                fresh = [c for c in node.inputs if c not in seen]
-                seen.update(fresh)
-                stack.extend(fresh)
-        return seen
-
-    def components(self, among: set[int]) -> Iterator[set[int]]:
-        """Strongly connected components with more than one class, or one class that reads itself."""
-        graph = nx.DiGraph()
-        graph.add_nodes_from(sorted(among))
-        graph.add_edges_from(
-            (c, i) for c in sorted(among) for node in self.classes[c].nodes for i in node.inputs if i in among
-        )
-        for component in nx.strongly_connected_components(graph):
-            if len(component) > 1 or any(graph.has_edge(c, c) for c in component):
-                yield component
 
 
 class _Reader:

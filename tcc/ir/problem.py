@@ -233,7 +233,6 @@ def _drop_dominated(problem: Problem) -> None:
     for c, candidates in problem.candidates.items():
         if len(candidates) < 2:
             continue
-        kept: list[Candidate] = []
         needs = [frozenset(x.needs) - free for x in candidates]
         order = sorted(range(len(candidates)), key=lambda i: (len(needs[i]), problem.weights.of(candidates[i].price)))
         chosen: list[int] = []
@@ -245,5 +244,4 @@ def _drop_dominated(problem: Problem) -> None:
             ):  # fmt: skip
                 continue
             chosen.append(i)
-        kept = [candidates[i] for i in sorted(chosen)]
-        problem.candidates[c] = kept
+        problem.candidates[c] = [candidates[i] for i in sorted(chosen)]
