@@ -33,15 +33,15 @@ def measure(model: Model, feeds: Sequence[Mapping[str, Any]], expected: Sequence
     return loss_of(expected, [runner.run(feed) for feed in feeds])
 
 
-def loss_of(expected: Sequence[Sequence[Any]], actual: Sequence[Sequence[Any]]) -> Loss:
+def loss_of(expected: Sequence[Sequence[Any]], actual: Sequence[Sequence[Any]], *, scores: bool = True) -> Loss:
     """How far outputs are from those of the original, one list of outputs a feed.
 
     A single output of shape [samples, classes] over at least 32 samples is taken for a classifier's scores: the
     loss is the part of the samples whose predicted class changes. Else it is the relative L2 distance,
-    ``|a - b| / |b|`` over all feeds, of the output where that is largest.
+    ``|a - b| / |b|`` over all feeds, of the output where that is largest; always so with ``scores`` false.
     """
     samples = sum(len(run[0]) if _is_array(run[0]) and run[0].ndim else 1 for run in expected)
-    if samples >= _ENOUGH and all(len(run) == 1 and _is_scores(run[0]) for run in expected):
+    if scores and samples >= _ENOUGH and all(len(run) == 1 and _is_scores(run[0]) for run in expected):
         pairs = [(a[0].argmax(-1), b[0].argmax(-1)) for a, b in zip(expected, actual, strict=True)]
         changed = sum(int((a != b).sum()) for a, b in pairs)
         return Loss("changed predictions", changed / samples, samples)
