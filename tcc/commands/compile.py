@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tcc import commands
 from tcc.commands import _arguments as arguments_
 from tcc.commands._printing import Printer, columns, write
 from tcc.compiler import levels, warnings
@@ -17,17 +18,18 @@ if TYPE_CHECKING:
     from tcc.compiler.result import Result
     from tcc.passes.manager import Instrument
 
+_FILES = "Arguments may also stand in a file: tcc @file."
 DESCRIPTION = """\
 Compile a trained ONNX model into a smaller, faster one for a named target, and verify it.
-
-commands: tcc targets [NAME], tcc passes [NAME], tcc rules [NAME]; all else compiles.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     promises = columns((f"-O{level}", promise) for level, promise in levels.PROMISES.items())
-    parser.epilog = f"levels:\n{promises}\n\nArguments may also stand in a file: tcc @file."
+    others = [name for name in commands.names() if name != commands.DEFAULT]
+    listed = columns((f"tcc {name}", commands.command(name).DESCRIPTION.strip()) for name in others)
+    parser.epilog = f"levels:\n{promises}\n\ncommands, all else compiles:\n{listed}\n\n{_FILES}"
     _file(parser.add_argument("input", nargs="?", type=Path, metavar="IN", help="the model: an ONNX file"))
     parser.add_argument(
         "-O", dest="level", choices=list(levels.LEVELS), default="2", metavar="LEVEL",
