@@ -43,9 +43,9 @@ class Imported:
         self.values.append(None)
         return len(self.values) - 1
 
-    def constant(self, tables: Tables, array: np.ndarray, name: str) -> int:
-        """The number of a new constant."""
-        v = constant_value(name, onnx_ir.tensor(array))
+    def constant(self, tables: Tables, content: np.ndarray | onnx_ir.TensorProtocol, name: str) -> int:
+        """The number of a new constant; a lazy tensor is computed only if it is chosen."""
+        v = constant_value(name, onnx_ir.tensor(content) if isinstance(content, np.ndarray) else content)
         number = self.number(v)
         tables.add("constant", number)
         tables.add("type", number, facts.kind_text(tensor_type(v)))

@@ -22,7 +22,7 @@ from tcc.passes._choosing import Choice, Choosing
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.passes.simplify import taken_names
 from tcc.rewrites import rules
-from tcc.rewrites.lossy import Offer, techniques
+from tcc.rewrites.lossy import Evidence, Offer, techniques
 from tcc.rewrites.rule import made_by, relevant
 
 _ROUNDS = 5
@@ -44,7 +44,7 @@ class Compress(Pass):
     the measured loss keeps the budget.
 
     Args:
-        techniques: names joined by ``+``; empty for all.
+        techniques: names joined by ``+``; empty for all. A technique's own options follow it, each after a colon.
         objective: ``latency`` or ``size``.
         slower: whether the program may be predicted slower than its input, as only ``-Oz`` allows.
     """
@@ -71,8 +71,9 @@ class Compress(Pass):
             record["declined"] = {"all": error.diagnostics[0].message}
             return PassResult(model, changed=False, facts=record)
         correction = 1.0
+        evidence = Evidence(model, feeds, context.calibration is not None)
         for _ in range(_ROUNDS):
-            attempt = _Attempt(self, model.clone(), context, found, seen, correction)
+            attempt = _Attempt(self, model.clone(), context, found, seen, correction, evidence)
             choice = attempt.choose()
             sites = choice.extraction.sites
             record |= attempt.record(choice)
@@ -106,16 +107,20 @@ class _Attempt:
     found: Annotation
     seen: Mapping[str, float]
     correction: float
+    evidence: Evidence
 
     def __post_init__(self) -> None:
         graph, opset = self.model.graph, self.model.opset
         self.imported = importing.import_graph(graph, self.found)
         self.offer = Offer(
-            self.imported, self.imported.tables.further(), self.context.target, opset, self.seen, [], {}, {}, {}
-        )
-        wanted = self.options.techniques.split("+") if self.options.techniques else None
+            self.imported, self.imported.tables.further(), self.context.target, opset, self.seen, [], {}, {}, {},
+            self.evidence,
+        )  # fmt: skip
+        asked = [text.split(":") for text in self.options.techniques.split("+") if text]
+        wanted = {name: tuple(words) for name, *words in asked}
         for name, technique in techniques().items():
-            if wanted is None or name in wanted:
+            if not wanted or name in wanted:
+                self.offer.options = wanted.get(name, ())
                 technique.offer(self.offer)
         self.offer.tables.load(self.imported.egraph)
         # The graph was simplified before: of the exact rules only those are needed that join neighbours of one type.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 from tcc.ir.importing import Imported
+from tcc.ir.model import Model
 from tcc.ir.tables import Tables
 from tcc.targets import Target
 
-__all__ = ["Alternative", "Offer", "techniques"]
+__all__ = ["Alternative", "Evidence", "Offer", "techniques"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,27 @@ class Alternative:
     target: int
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a technique may measure, lazily.
+
+    ``calibrated`` says that ``feeds`` are the user's data and not generated inputs; ``kept`` holds what techniques
+    have measured, by keys of their own, for the next program of the same pass.
+    """
+
+    model: Model
+    feeds: tuple[Mapping[str, Any], ...]
+    calibrated: bool
+    kept: dict[Any, Any] = field(default_factory=dict)
+
+
 @dataclass
 class Offer:
     """What a technique adds: rows of new nodes, priced edges to them, the local error of each site.
 
     ``error`` is the relative L2 error of what the site computes, as far as it is known locally;
-    ``declined`` says for each node why it was not offered.
+    ``declined`` says for each node why it was not offered. ``options`` are the words that follow this technique's
+    name in the pass's text.
     """
 
     imported: Imported
@@ -42,6 +58,8 @@ class Offer:
     error: dict[str, float]
     declined: dict[str, str]
     memo: dict[Any, int]
+    evidence: Evidence
+    options: tuple[str, ...] = ()
 
 
 def techniques() -> dict[str, ModuleType]:
