@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tcc.cost_models.roofline import Roofline
+from tcc.cost_models._fusions import fusions_of
+from tcc.cost_models.roofline import FOLDED, Roofline
 from tcc.ir import attributes, emission, extraction, problem
 from tcc.ir.facts import OUTPUTS_MARK
 from tcc.ir.frozen import ENode, Frozen
 from tcc.ir.importing import Imported, is_pure
 from tcc.ir.problem import Budgets, Edge, Price, Problem, Weights
 from tcc.ir.types import TensorType
+from tcc.passes._quantized import Quantized
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx_ir
 
 _NODE_FIELDS = 24
 """Bytes of a node's field headers and of a typical attribute in a file, besides its names."""
 _PRODUCTS = frozenset({"MatMul", "Gemm"})
+_SMALL_VALUE = 64
+"""Elements of a constant whose value may be looked at: scales, zero points, limits."""
 _RUN_ON_CONSTANTS = frozenset({"DequantizeLinear"})
 """Operators that runtimes run each time although all their inputs are constant, to keep weights small in memory."""
 
@@ -40,6 +45,7 @@ class Choosing:
     imported: Imported
     frozen: Frozen
     prices: Roofline
+    _quantized: Quantized = field(init=False, repr=False)
 
     @cached_property
     def node_bytes(self) -> float:
@@ -69,6 +75,8 @@ class Choosing:
             for n, v in enumerate(self.imported.values)
             if v is not None and emission.is_leaf(self.imported.graph, v)
         }
+        needed = frozenset(roots) | {edge.target for edge in edges}
+        self._quantized = Quantized(self.frozen, fusions_of(self.prices.target), needed, self._operator, self._value)
         return problem.build(
             self.frozen, roots, self._price, leaves=leaves, weights=weights, budgets=budgets, stored=self._stored,
             edges=edges, loss=loss,
@@ -116,27 +124,51 @@ class Choosing:
             return None
         return float(eclass.kind.nbytes({}))
 
+    def _operator(self, node: ENode) -> str:
+        return self.imported.nodes[node.attributes].op_type if node.operator == "opaque" else node.operator
+
+    def _value(self, c: int) -> np.ndarray[Any, Any] | None:
+        """A small constant's value."""
+        eclass = self.frozen.classes[c]
+        if eclass.known is not None and eclass.known.is_fixed:
+            return eclass.known.array()
+        values = (self.imported.values[n] for n in eclass.numbers)
+        held = next((v.const_value for v in values if v is not None and v.const_value is not None), None)
+        return None if held is None or held.size > _SMALL_VALUE else held.numpy()
+
     def _price(self, c: int, node: ENode) -> Price | None:
         if node.operator in {"project", "absent", "value", "literal"}:
             return Price()
-        kinds = [self.frozen.classes[i].kind for i in node.inputs]
+        quantized = self._quantized
         constants = [self.frozen.classes[i].constant for i in node.inputs]
+        # What depends on no input is computed when the model is loaded, whoever runs it.
+        if all(constants) and is_pure(node.attributes) and self._operator(node) not in _RUN_ON_CONSTANTS:
+            return Price(self._seconds(c, node, constants), self.node_bytes, 0.0)
+        if quantized.is_empty:
+            return Price(self._seconds(c, node, constants), self.node_bytes, 1.0)
+        if quantized.is_free(c, node):
+            return Price(FOLDED, self.node_bytes, 1.0)
+        fused = quantized.price(self.prices, c, node, self._attributes(node))
+        if fused is not None:
+            return Price(fused, self.node_bytes, 1.0)
+        owed = sum(self._seconds(i, other, [False] * len(other.inputs)) for i, other in quantized.owed(c, node))
+        return Price(self._seconds(c, node, constants) + owed, self.node_bytes, 1.0)
+
+    def _attributes(self, node: ENode) -> Mapping[str, Any]:
         if node.operator == "opaque":
-            original = self.imported.nodes[node.attributes]
-            operator = original.op_type
-            plain: Mapping[str, Any] = attributes.plain(original) or {}
-        else:
-            operator = node.operator
-            plain = attributes.parse(node.attributes)
+            return attributes.plain(self.imported.nodes[node.attributes]) or {}
+        return attributes.parse(node.attributes)
+
+    def _seconds(self, c: int, node: ENode, constants: list[bool]) -> float:
+        """What a node takes that runs as it is."""
+        operator = self._operator(node)
         if operator in _RUN_ON_CONSTANTS:
             constants = [False] * len(constants)
-        outputs = self._outputs(c, node)
         if operator == "Add" and self._is_bias(node):
             # Runtimes fuse a bias into the product before it: what is left of the Add is its dispatch.
-            return Price(self.prices.target.launch_overhead, self.node_bytes, 1.0)
-        priced = self.prices.price(operator, plain, kinds, outputs, constants)
-        # What depends on no input is computed when the model is loaded, whoever runs it.
-        return Price(priced.seconds, self.node_bytes, 0.0 if all(constants) and is_pure(node.attributes) else 1.0)
+            return self.prices.target.launch_overhead
+        kinds = [self.frozen.classes[i].kind for i in node.inputs]
+        return self.prices.price(operator, self._attributes(node), kinds, self._outputs(c, node), constants).seconds
 
     def _is_bias(self, node: ENode) -> bool:
         """Whether an Add only adds a constant vector to a matrix product."""

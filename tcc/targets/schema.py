@@ -53,6 +53,12 @@ def texts(value: object, key: str) -> Iterator[str]:
         yield f"{key} is {value!r}, should be a list of texts"
 
 
+def counts(value: object, key: str) -> Iterator[str]:
+    """A list of integers that are not negative."""
+    if not isinstance(value, list) or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in value):
+        yield f"{key} is {value!r}, should be a list of numbers"
+
+
 def one_of(*choices: str) -> Check:
     """One of the given strings."""
 
