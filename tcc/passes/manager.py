@@ -11,11 +11,12 @@ from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.model import Model
 from tcc.passes import reproducer
 from tcc.passes._snapshot import Snapshot
-from tcc.passes.base import Context, Effect, Pass
+from tcc.passes._stages import Stages
+from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.passes.pipeline import unparse_one
 from tcc.passes.verification import Verification, Verifier
 
-__all__ = ["Instrument", "Outcome", "Record", "Size", "Snapshot", "Verification", "Verifier", "run_passes"]
+__all__ = ["Instrument", "Outcome", "Record", "Size", "Snapshot", "Stages", "Verification", "Verifier", "run_passes"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class _Run:
     verifier: Verifier | None
     instruments: Sequence[Instrument]
     snapshots: list[Snapshot]
+    stages: Stages | None = None
     records: list[Record] = field(default_factory=list)
     size: Size = field(init=False)
 
@@ -93,7 +95,7 @@ class _Run:
     def step(self, step: Pass) -> None:
         """Run one pass; the hook follows."""
         started = time.perf_counter()
-        result = step.run(self.model, self.context)
+        result = self._result(step)
         seconds = time.perf_counter() - started
         self.model = result.model
         before, self.size = self.size, Size.of(self.model)
@@ -106,6 +108,18 @@ class _Run:
         self.records.append(record)
         for instrument in self.instruments:
             instrument.after(record, self.model)
+
+    def _result(self, step: Pass) -> PassResult:
+        if self.stages is None or step.promises is not Effect.LOSSY:
+            return step.run(self.model, self.context)
+        # Only lossy passes take long enough for keeping what they made to pay.
+        before = Snapshot.of(self.model)
+        key = self.stages.key(before, unparse_one(step), self.context)
+        found = self.stages.find(key, before.source, before.files)
+        if found is None:
+            found = step.run(self.model, self.context)
+            self.stages.keep(key, found, step)
+        return found
 
     def _verify(self, step: Pass) -> Verification | None:
         after = Snapshot.of(self.model, unparse_one(step))
@@ -122,6 +136,7 @@ def run_passes(
     original: Snapshot,
     verifier: Verifier | None = None,
     instruments: Sequence[Instrument] = (),
+    stages: Stages | None = None,
 ) -> Outcome:
     """Run the passes in order, each verified against its promise before the next one starts.
 
@@ -132,6 +147,7 @@ def run_passes(
         original: the model as it is now.
         verifier: of the original; None for no verification.
         instruments: what looks on.
+        stages: what lossy passes made before, and where what they make is kept.
 
     Raises:
         TccError: what a pass raises; exit USAGE where one needs what the context lacks; exit VERIFICATION where
@@ -141,7 +157,7 @@ def run_passes(
     _require_needs(passes, context)
     if verifier is not None and not context.feeds:
         context = replace(context, feeds=verifier.feeds)
-    run = _Run(model, context, verifier, instruments, [original])
+    run = _Run(model, context, verifier, instruments, [original], stages)
     for number, step in enumerate(passes, 1):
         for instrument in instruments:
             instrument.begin(unparse_one(step), number, len(passes))

@@ -1,0 +1,95 @@
+"""What the user allows a program to cost: loss, bytes, latency; absolute, or as a part of the input's."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tcc.diagnostics import Exit, fail
+
+_SIZES = {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
+_TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+_AMOUNT = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Zµ%]*)\s*")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """An upper limit: ``value`` in the quantity's own unit, or a part of the input's where ``relative``."""
+
+    value: float
+    relative: bool = False
+
+    def of(self, original: float) -> float:
+        """The limit for an input that costs ``original``."""
+        return self.value * original if self.relative else self.value
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Limits on a program; None where there is none. ``loss`` is a part of the whole, ``seconds`` a run's."""
+
+    loss: float = 0.01
+    nbytes: Limit | None = None
+    seconds: Limit | None = None
+
+    def exceeded(self, cost: Cost, original: Cost) -> Iterator[str]:
+        """What a program exceeds, in words."""
+        if not cost.loss <= self.loss:
+            yield f"its loss is {cost.loss:.3g}, the budget {self.loss:.3g}"
+        if self.nbytes is not None and cost.nbytes > (limit := self.nbytes.of(original.nbytes)):
+            yield f"it takes {cost.nbytes:,.0f} bytes, the budget is {limit:,.0f}"
+        if self.seconds is not None and cost.run > (limit := self.seconds.of(original.run)):
+            how = "predicted" if cost.measured is None else "measured"
+            yield f"a run takes {cost.run * 1e6:.4g} µs ({how}), the budget is {limit * 1e6:.4g} µs"
+        if cost.slower:
+            yield f"no-speedup: {cost.slower}"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a program costs.
+
+    ``seconds`` a run are predicted: they rank programs, so that the same command gives the same file.
+    ``measured`` seconds, where there are any, decide whether a program may ship: budgets are kept as measured,
+    and ``slower`` says so where one was measured slower than the input.
+    """
+
+    loss: float
+    nbytes: float
+    seconds: float
+    measured: float | None = None
+    slower: str = ""
+
+    @property
+    def run(self) -> float:
+        """Seconds a run: measured, or else predicted."""
+        return self.seconds if self.measured is None else self.measured
+
+
+def size(text: str) -> Limit:
+    """``500kB``, ``2MiB``, ``1000`` (bytes), ``50%`` or ``0.5x`` as a limit.
+
+    Raises:
+        TccError: exit USAGE.
+    """
+    return _limit(text, _SIZES, "size", "500kB, 2MiB, 50% or 0.5x")
+
+
+def latency(text: str) -> Limit:
+    """``5ms``, ``300us``, ``70%`` or ``0.7x`` as a limit.
+
+    Raises:
+        TccError: exit USAGE.
+    """
+    return _limit(text, _TIMES, "latency", "5ms, 300us, 70% or 0.7x")
+
+
+def _limit(text: str, units: dict[str, float], what: str, examples: str) -> Limit:
+    found = _AMOUNT.fullmatch(text)
+    value, unit = (float(found[1]), found[2].lower()) if found else (0.0, "?")
+    scales = {"%": 0.01, "x": 1.0}
+    if not value > 0 or not math.isfinite(value) or unit not in {**units, **scales}:
+        raise fail(Exit.USAGE, "E0241", f"{text!r} is no {what}", help=f"write {examples}")
+    return Limit(value * scales[unit], relative=True) if unit in scales else Limit(value * units[unit])

@@ -1,0 +1,111 @@
+"""What passes have made, kept by content: a compilation that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir
+
+from tcc.ir.model import Model
+from tcc.passes.base import Context, Pass, PassResult
+
+if TYPE_CHECKING:
+    from tcc.passes._snapshot import Snapshot
+
+_VERSIONS = ("tensorcompress", "onnx", "onnxruntime", "onnx-ir", "egglog", "highspy", "numpy")
+"""Libraries that results depend on."""
+_MODEL, _RECORD = "model.onnx", "record.json"
+
+
+@dataclass
+class Stages:
+    """A folder with one subfolder for each stage, named by the digest of everything that its result depends on.
+
+    A stage is written beside its place and renamed: what a killed process leaves is never taken for a result.
+    """
+
+    folder: Path
+    hits: int = 0
+
+    def key(self, before: Snapshot, text: str, context: Context) -> str:
+        """The digest of a pass, its input and its context."""
+        digest = hashlib.sha256()
+        _feed_snapshot(digest, before)
+        parts = [
+            text, repr(context.target), sorted(context.symbols.items()), context.max_loss, context.seconds,
+            [(name, _version(name)) for name in _VERSIONS],
+        ]  # fmt: skip
+        digest.update(repr(parts).encode())
+        for feeds in (context.calibration, context.feeds):
+            digest.update(b"none" if feeds is None else b"feeds")
+            _feed_arrays(digest, feeds or ())
+        return digest.hexdigest()
+
+    def find(self, key: str, source: str, files: tuple[Path, ...]) -> PassResult | None:
+        """The result of a stage, None where there is none; ``source`` and ``files`` are the model's it came from."""
+        folder = self.folder / key
+        try:
+            record = json.loads((folder / _RECORD).read_text())
+        except (OSError, ValueError):
+            return None
+        self.hits += 1
+        model = Model(onnx_ir.load(folder / _MODEL), source, files=files)
+        return PassResult(model, record["changed"], record["facts"])
+
+    def keep(self, key: str, result: PassResult, step: Pass) -> None:
+        """Write a stage; a full disk only costs the time that it would have saved."""
+        made = self.folder / f".{key}.{os.getpid()}"
+        try:
+            made.mkdir(parents=True, exist_ok=True)
+            result.model.clone().save(made / _MODEL)
+            record = {"pass": step.name, "changed": result.changed, "facts": result.facts}
+            (made / _RECORD).write_text(json.dumps(record, default=_jsonable))
+            made.rename(self.folder / key)
+        except OSError:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove all stages."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _feed_snapshot(digest: hashlib._Hash, before: Snapshot) -> None:
+    digest.update(before.proto.SerializeToString(deterministic=True))
+    _feed_arrays(digest, [before.weights])
+
+
+def _feed_arrays(digest: hashlib._Hash, groups: Iterable[Mapping[str, Any]]) -> None:
+    for group in groups:
+        for name in sorted(group):
+            value = group[name]
+            for array in value if isinstance(value, list) else [value]:
+                held = np.ascontiguousarray(array)
+                digest.update(f"{name} {held.dtype} {held.shape}".encode())
+                # Strings are objects: their bytes would be addresses.
+                digest.update(
+                    repr(held.tolist()).encode() if held.dtype.kind == "O" else held.reshape(-1).view(np.uint8).data
+                )
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _jsonable(value: Any) -> Any:
+    """Scalars of numpy as Python's; anything else has no place in facts."""
+    if hasattr(value, "item"):
+        return value.item()
+    message = f"a fact is a {type(value).__name__}"
+    raise TypeError(message)
