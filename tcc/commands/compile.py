@@ -81,6 +81,20 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         "--max-loss", type=arguments_.percentage, default=0.01, metavar="L",
         help="the loss budget of lossy passes (default: 1%%)",
     )  # fmt: skip
+    _file(group.add_argument(
+        "--eval", metavar="D.NPZ",
+        help="labelled data: the loss is the drop of the metric on it; an array an input, and 'labels'",
+    ))  # fmt: skip
+    group.add_argument(
+        "--metric", default="", metavar="M",
+        help="of --eval: top1 (default), module:function or file.py:function of (outputs, labels)",
+    )  # fmt: skip
+    group.add_argument("--max-size", metavar="N", help="the budget of bytes on disk: 500kB, 2MiB, 50%% of the input's")
+    group.add_argument("--max-latency", metavar="T", help="the budget of time a run: 5ms, 300us, 0.7x the input's")
+    group.add_argument(
+        "--objective", choices=sorted(set(levels.OBJECTIVES.values())), default="",
+        help="what is minimised within the budgets (default: the level's: latency for -O3, size for -Os and -Oz)",
+    )  # fmt: skip
     group.add_argument(
         "--dim", type=arguments_.dimension, action="append", default=[], metavar="NAME=SIZE",
         help="the size of a symbolic dimension, for prices and generated inputs",
@@ -147,6 +161,11 @@ def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printe
             calibration=arguments.calib,
             inputs=arguments.inputs,
             max_loss=arguments.max_loss,
+            evaluation=arguments.eval,
+            metric=arguments.metric,
+            max_size=arguments.max_size,
+            max_latency=arguments.max_latency,
+            objective=arguments.objective,
             symbols=dict(arguments.dim),
             seconds=arguments.time_limit,
             measure=not arguments.no_measure,

@@ -11,6 +11,7 @@ from tcc.compiler import levels
 from tcc.targets import Target, parse_target
 
 if TYPE_CHECKING:
+    from tcc.compiler.budgets import Budgets
     from tcc.compiler.result import Result
     from tcc.passes.base import Pass
     from tcc.passes.manager import Instrument
@@ -30,7 +31,12 @@ def compile(  # noqa: A001 - what a compiler does
     output: str | Path | None = None,
     calibration: Calibration | None = None,
     inputs: str | Path | Sequence[Mapping[str, Any]] | None = None,
+    evaluation: str | Path | Mapping[str, Any] | None = None,
+    metric: str = "",
     max_loss: float = 0.01,
+    max_size: float | str | None = None,
+    max_latency: float | str | None = None,
+    objective: str = "",
     symbols: Mapping[str, int] | None = None,
     seconds: float = 10.0,
     verify: bool = True,
@@ -49,7 +55,13 @@ def compile(  # noqa: A001 - what a compiler does
         output: the file to write, atomically and only after everything else succeeded; none where not given.
         calibration: the user's data: see ``tcc.compiler.data.read``; ``synthetic:COUNT`` for generated inputs.
         inputs: what equality is verified on, in place of generated inputs: an ``.npz``, or one mapping a run.
-        max_loss: the loss budget of lossy passes, relative.
+        evaluation: labelled data whose metric is the loss in place of the calibration data's proxy: see
+            ``tcc.compiler.evaluation.read``.
+        metric: of the evaluation: ``top1``, ``module:function`` or ``file.py:function``.
+        max_loss: the loss budget of lossy passes, a part of the whole (0.01: one point of accuracy).
+        max_size: the budget of bytes on disk: a number, or text as ``"2MiB"`` or ``"50%"`` of the input's.
+        max_latency: the budget of seconds a run: a number, or text as ``"5ms"`` or ``"0.7x"`` of the input's.
+        objective: ``latency`` or ``size``, what is minimised within the budgets; the level's own by default.
         symbols: sizes of symbolic dimensions, for generated inputs and for prices.
         seconds: the limit on each solver's time.
         verify: whether every pass and the written file are checked.
@@ -63,24 +75,16 @@ def compile(  # noqa: A001 - what a compiler does
     """
     from tcc.compiler.compilation import Compilation
 
-    chosen = parse_target(target) if isinstance(target, str) else target
     return Compilation(
-        source=source,
-        level=str(opt_level) if passes is None else "",
-        target=chosen,
+        source=source, level=str(opt_level) if passes is None else "",
+        target=parse_target(target) if isinstance(target, str) else target,
         passes=_passes(levels.pipeline_text(opt_level) if passes is None else passes),
-        output=None if output is None else Path(output),
-        calibration=calibration,
-        inputs=inputs,
-        max_loss=max_loss,
-        symbols=dict(symbols or {}),
-        seconds=seconds,
-        verify=verify,
-        measure=measure,
-        warnings_as_errors=tuple(warnings_as_errors),
-        instruments=tuple(instruments),
+        output=None if output is None else Path(output), calibration=calibration, evaluation=evaluation,
+        metric=metric, inputs=inputs, budgets=_budgets(max_loss, max_size, max_latency),
+        objective=levels.objective(objective, opt_level), pareto=0, symbols=dict(symbols or {}), seconds=seconds,
+        verify=verify, measure=measure, warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments),
         log=log,
-    ).run()
+    ).run()  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,13 @@ class PassManager:
         verifier = Verifier(original, symbols=self.symbols) if self.verify else None
         done = run_passes(model, passes, context, original=original, verifier=verifier, instruments=self.instruments)
         return Result(done.model, done.records, (*model.notes, *done.diagnostics))
+
+
+def _budgets(loss: float, size: float | str | None, latency: float | str | None) -> Budgets:
+    from tcc.compiler import budgets
+
+    nbytes = None if size is None else budgets.size(str(size))
+    return budgets.Budgets(loss, nbytes, None if latency is None else budgets.latency(str(latency)))
 
 
 def _passes(wanted: str | Sequence[str | Pass]) -> tuple[Pass, ...]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tcc.compiler.evaluation import Evaluation
 from tcc.ir.execution import Runner
 from tcc.ir.loss import Loss, loss_of
-from tcc.passes.base import Effect
-from tcc.passes.manager import Outcome, Snapshot
+from tcc.passes.manager import Snapshot
 
 Feed = Mapping[str, Any]
 Outputs = list[list[Any]]
@@ -17,18 +17,36 @@ Outputs = list[list[Any]]
 
 @dataclass
 class LossOf:
-    """The loss of a form of a model on data; the original runs once, when it is first needed."""
+    """The loss of a form of a model on data; the original runs once, when it is first needed.
 
-    outcome: Outcome
+    With an evaluation the loss is the drop of the mean score, in the metric's own unit (0.01: one point of
+    accuracy), never negative. Without one it is the distance from the original's outputs (``loss_of``).
+    """
+
+    original: Snapshot
     feeds: Sequence[Feed]
+    evaluation: Evaluation | None = None
     _expected: Outputs = field(default_factory=list)
+    _known: dict[int, tuple[Snapshot, Loss]] = field(default_factory=dict)
 
     def __call__(self, snapshot: Snapshot) -> Loss | None:
-        """None for a form that promises more than a loss, and where there is no data."""
-        if not self.feeds or self.outcome.promise(snapshot) is not Effect.LOSSY:
+        """None where there is no data."""
+        if not self.feeds and self.evaluation is None:
             return None
-        self._expected = self._expected or outputs(self.outcome.snapshots[0].runner(), self.feeds)
-        return loss_of(self._expected, outputs(snapshot.runner(), self.feeds))
+        if (known := self._known.get(id(snapshot))) is None:
+            # The snapshot is kept with its loss, so that its id stays its own.
+            known = self._known[id(snapshot)] = (snapshot, self._measure(snapshot))
+        return known[1]
+
+    def _measure(self, snapshot: Snapshot) -> Loss:
+        feeds = self.feeds if self.evaluation is None else self.evaluation.feeds
+        self._expected = self._expected or outputs(self.original.runner(), feeds)
+        found = outputs(snapshot.runner(), feeds)
+        if self.evaluation is None:
+            return loss_of(self._expected, found)
+        before, after = self.evaluation.scores(self._expected), self.evaluation.scores(found)
+        drop = max(0.0, float(before.mean() - after.mean()))
+        return Loss(f"{self.evaluation.name} drop", drop, int(before.size))
 
 
 def outputs(runner: Runner, feeds: Sequence[Feed]) -> Outputs:

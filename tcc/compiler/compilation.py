@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tcc import backends, frontends, report
 from tcc.backends import PairedLatency
-from tcc.compiler import data, levels, lowering, measuring, shipping, warnings
+from tcc.compiler import data, evaluation, levels, lowering, measuring, shipping, warnings
 from tcc.compiler.accuracy import LossOf
+from tcc.compiler.evaluation import Evaluation
 from tcc.compiler.lowering import TypedForms
+from tcc.compiler.programs import Programs
+from tcc.compiler.request import Request
 from tcc.compiler.result import Result
 from tcc.compiler.shipping import Shipped, Shipping
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 from tcc.ir.feeds import exercise_feeds
 from tcc.ir.loss import Loss
 from tcc.ir.model import Model
-from tcc.passes.base import Context, Effect, Pass
-from tcc.passes.manager import Instrument, Outcome, Snapshot, Verifier, run_passes
+from tcc.passes.base import Effect
+from tcc.passes.manager import Outcome, Snapshot, Verifier
 from tcc.passes.pipeline import unparse
 from tcc.targets import Target
 
@@ -30,26 +32,8 @@ _SYNTHETIC_SAMPLES = 16
 Feeds = Sequence[Mapping[str, Any]]
 
 
-@dataclass
-class Compilation:
-    """What was asked for (see ``tcc.compile``), and what is to be said of it."""
-
-    source: object
-    level: str
-    target: Target
-    passes: tuple[Pass, ...]
-    output: Path | None
-    calibration: Any
-    inputs: Any
-    max_loss: float
-    symbols: Mapping[str, int]
-    seconds: float
-    verify: bool
-    measure: bool
-    warnings_as_errors: Sequence[str]
-    instruments: Sequence[Instrument]
-    log: Callable[[str, int], None]
-    diagnostics: list[Diagnostic] = field(default_factory=list)
+class Compilation(Request):
+    """One run of the compiler."""
 
     def run(self) -> Result:
         """Compile; raises ``TccError`` before anything is written where something is wrong."""
@@ -64,12 +48,14 @@ class Compilation:
             facts = report.Facts.of(model, _size(self.source, model))
             samples = self._samples(model, original)
             verifier = self._verifier(model, original)
-            outcome = self._passes(model, original, verifier, samples)
+            loss = LossOf(original, samples or (), self._evaluation(model))
+            programs = Programs(self, folder, verifier, loss, samples)
+            outcome = programs.best(model, original, facts.bytes)
             forms = TypedForms(outcome)
-            shipped = self._ship(folder, facts.bytes, outcome, forms, verifier=verifier, samples=samples)
+            shipped = self._ship(folder, facts.bytes, outcome, forms, verifier=verifier, loss=loss)
             latency = self._latency(folder, shipped, original, verifier)
             warnings.raise_errors(self.diagnostics, self.warnings_as_errors)
-            made = self._report(facts, shipped, outcome, verifier, forms)
+            made = self._report(facts, shipped, outcome, verifier, forms) | programs.report()
             made["measured"] = _measured(outcome, latency, time.perf_counter() - started)
             files = () if self.output is None else shipping.publish(shipped.files, self.output)
         plain = report.plain(made)
@@ -77,8 +63,8 @@ class Compilation:
 
     def _check_arguments(self) -> None:
         warnings.check_names(self.warnings_as_errors)
-        if not 0 <= self.max_loss <= 1:
-            message = f"the loss budget is {self.max_loss:g}, should be between 0 and 1"
+        if not 0 <= self.budgets.loss <= 1:
+            message = f"the loss budget is {self.budgets.loss:g}, should be between 0 and 1"
             raise fail(Exit.USAGE, "E0238", message, help="write 1% or 0.01")
         if self.output is not None and isinstance(self.source, str | Path):
             shipping.require_writable(self.output, [Path(self.source)])
@@ -99,6 +85,16 @@ class Compilation:
         self.diagnostics += read.notes
         return read.feeds
 
+    def _evaluation(self, model: Model) -> Evaluation | None:
+        """The user's own metric, with its data."""
+        if self.evaluation is None:
+            return None
+        read = evaluation.read(self.evaluation, model, self.metric)
+        if read.metric is None:
+            advice = f"put an array {evaluation.LABELS!r} beside the inputs, or name a metric"
+            raise fail(Exit.DATA, "E0610", "the evaluation data has no labels", help=advice)
+        return read
+
     def _verifier(self, model: Model, original: Snapshot) -> Verifier | None:
         if not self.verify:
             self.diagnostics.append(Diagnostic("W0701", "unverified: verification is off", original.source))
@@ -106,21 +102,6 @@ class Compilation:
         if isinstance(self.inputs, str | Path):
             return Verifier(original, data.whole(self.inputs, model), self.symbols)
         return Verifier(original, tuple(self.inputs or ()), self.symbols)
-
-    def _passes(
-        self, model: Model, original: Snapshot, verifier: Verifier | None, samples: tuple[Mapping[str, Any], ...] | None
-    ) -> Outcome:
-        # A level's passes that need data are left out where there is none; what was named explicitly is an error.
-        kept = [step for step in self.passes if not self.level or samples or "calibration" not in step.needs]
-        if left_out := unparse(step for step in self.passes if step not in kept):
-            message = f"no calibration data: {left_out} is left out of -O{self.level}"
-            self.diagnostics.append(Diagnostic("N0202", message, original.source, help="give data with --calib"))
-        context = Context(self.target, self.symbols, (), samples, self.max_loss, self.seconds, self.log)
-        outcome = run_passes(
-            model, kept, context, original=original, verifier=verifier, instruments=self.instruments
-        )  # fmt: skip
-        self.diagnostics += outcome.diagnostics
-        return outcome
 
     def _ship(
         self,
@@ -130,15 +111,18 @@ class Compilation:
         forms: TypedForms,
         *,
         verifier: Verifier | None,
-        samples: Feeds | None,
+        loss: LossOf,
     ) -> Shipped:
         tolerant = not self.level or self.level in levels.EXACT
         backend, said = lowering.choose(forms, self.target, tolerant=tolerant)
         name = "model.onnx" if self.output is None else self.output.resolve().name
-        loss = LossOf(outcome, samples or ())
+
+        def is_lossy(snapshot: Snapshot) -> bool:
+            return outcome.promise(snapshot) is Effect.LOSSY
+
         gates = Shipping(
-            outcome.snapshots[0], nbytes, folder / name, backend, verifier, loss, self.max_loss,
-            lambda snapshot: outcome.promise(snapshot) is Effect.LOSSY,
+            outcome.snapshots[0], nbytes, folder / name, backend, verifier,
+            lambda snapshot: loss(snapshot) if is_lossy(snapshot) else None, self.budgets.loss, is_lossy,
         )  # fmt: skip
         shipped = gates.ship(outcome.snapshots)
         self.diagnostics += [*said, *shipped.notes]
@@ -188,7 +172,7 @@ class Compilation:
             "passes": [report.pass_entry(record) for record in outcome.records],
             "predicted": {"model": "roofline", "seconds_before": before, "seconds_after": after},
             "verification": _verification(promise, verifier),
-            "accuracy": _accuracy(shipped.loss, self.calibration),
+            "accuracy": _accuracy(shipped.loss, self.calibration if self.evaluation is None else self.evaluation),
             "diagnostics": report.diagnostic_entries(self.diagnostics),
         }
 

@@ -27,6 +27,12 @@ PROMISES = {
 }
 """What each level promises, in a line."""
 
+PRUNED: tuple[str, ...] = ()
+"""What the search of a lossy level tries before the level's lossy passes, in the order of growing loss."""
+
+OBJECTIVES = {"3": "latency", "s": "size", "z": "size"}
+"""What each lossy level minimises."""
+
 EXACT = frozenset("012")
 """Levels that only rewrite: what was illegal on the target in the input may stay so, with a warning."""
 
@@ -40,3 +46,15 @@ def pipeline_text(level: int | str) -> str:
     if (name := str(level)) not in LEVELS:
         raise fail(Exit.USAGE, "E0236", f"unknown level {name!r}", help=f"known: {', '.join(LEVELS)}")
     return LEVELS[name]
+
+
+def objective(name: str, level: int | str) -> str:
+    """What is minimised: ``name``, or where that is empty what the level does.
+
+    Raises:
+        TccError: exit USAGE for an unknown one.
+    """
+    known = sorted(set(OBJECTIVES.values()))
+    if name and name not in known:
+        raise fail(Exit.USAGE, "E0242", f"unknown objective {name!r}", help=f"known: {', '.join(known)}")
+    return name or OBJECTIVES.get(str(level), "latency")

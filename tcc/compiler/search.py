@@ -84,7 +84,7 @@ class Search:
         alone breaks the loss budget is the last.
         """
         self.original = self.cost(start.snapshots[0], 0.0)
-        self._add("", self._passes(start, suffix))
+        self._add("", self.extend(start, suffix))
         for branch in branches:
             if not self._branch(start, branch, suffix):
                 break
@@ -95,7 +95,7 @@ class Search:
         shaped = start
         if branch.first:
             try:
-                shaped = self._passes(start, branch.first)
+                shaped = self.extend(start, branch.first)
             except TccError as error:
                 return self._declined(branch, error)
             found = self.loss(shaped.snapshots[-1])
@@ -108,7 +108,7 @@ class Search:
                 return True  # nothing was pruned: the program is one that there is already
         context = replace(self.context, max_loss=self.budgets.loss - spent)
         try:
-            self._add(branch.text, self._passes(shaped, (*branch.then, *suffix), context))
+            self._add(branch.text, self.extend(shaped, (*branch.then, *suffix), context))
         except TccError as error:
             return self._declined(branch, error)
         return True
@@ -121,7 +121,8 @@ class Search:
         self.notes.append(Diagnostic("N0703", f"{branch.text} is left out", notes=notes))
         return True
 
-    def _passes(self, start: Outcome, passes: tuple[Pass, ...], context: Context | None = None) -> Outcome:
+    def extend(self, start: Outcome, passes: tuple[Pass, ...], context: Context | None = None) -> Outcome:
+        """What passes make of a program, as one outcome from the original on; raises what they raise."""
         last = start.snapshots[-1]
         if self.verifier is not None:
             self.verifier.back_to(last)
@@ -149,7 +150,8 @@ class Search:
         """
         feasible = [point for point in self.points if not point.exceeds]
         if feasible:
-            return min(feasible, key=lambda point: objective(point.cost))
+            # Of equals the last: where nothing lossy pays, the record of what was declined, and why, is kept.
+            return min(reversed(feasible), key=lambda point: objective(point.cost))
         nearest = min(self.points, key=lambda point: (len(point.exceeds), *objective(point.cost)))
         reached = f"the best point reached: {nearest.branch or 'simplified only'}"
         raise TccError(

@@ -1,0 +1,159 @@
+"""The programs that a compilation considers: one pipeline's, or those of a search over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tcc import backends, report
+from tcc.compiler import levels, measuring, search
+from tcc.compiler.accuracy import LossOf
+from tcc.compiler.budgets import Cost
+from tcc.compiler.request import Request
+from tcc.compiler.search import Branch, Point, Search
+from tcc.diagnostics import Diagnostic, Exit, TccError
+from tcc.ir.inference import annotate
+from tcc.ir.model import Model
+from tcc.passes.base import Context, Effect, Pass
+from tcc.passes.manager import Outcome, Snapshot, Stages, Verifier, run_passes
+from tcc.passes.pipeline import parse, unparse
+
+Feeds = tuple[Mapping[str, Any], ...]
+
+
+@dataclass
+class Programs:
+    """Makes them and picks one.
+
+    A level that may lose is searched: exact passes first, then each of its branches; so is whatever has to keep
+    a budget of bytes or time. All else is one pipeline.
+
+    Args:
+        asked: the request.
+        folder: for files to measure.
+        verifier: checks every pass; None for no checks.
+        loss: of a form on the user's data.
+        samples: calibration data.
+    """
+
+    asked: Request
+    folder: Path
+    verifier: Verifier | None
+    loss: LossOf
+    samples: Feeds | None
+    points: list[Point] = field(default_factory=list)
+    _written: dict[int, tuple[Snapshot, tuple[Path, ...]]] = field(default_factory=dict)
+    _unit: float = 0.0
+    """Seconds that a run of the input takes: all latencies are ratios to it, measured in turns."""
+
+    def best(self, model: Model, original: Snapshot, nbytes: int) -> Outcome:
+        """The program to ship.
+
+        Raises:
+            TccError: what passes raise; exit INFEASIBLE where no program keeps the budgets.
+        """
+        passes = self._possible(original)
+        at = next((i for i, step in enumerate(passes) if step.promises is Effect.LOSSY), len(passes))
+        first, rest = passes[:at], passes[at:]
+        context = Context(
+            self.asked.target, self.asked.symbols, (), self.samples, self.asked.budgets.loss, self.asked.seconds,
+            self.asked.log,
+        )  # fmt: skip
+        start = run_passes(
+            model, first, context, original=original, verifier=self.verifier, instruments=self.asked.instruments
+        )  # fmt: skip
+        self.asked.diagnostics += start.diagnostics
+        made = Search(
+            context, self.verifier, self.loss, lambda snapshot, loss: self._cost(snapshot, loss, nbytes),
+            self.asked.budgets, self.asked.instruments, self._stages(),
+        )  # fmt: skip
+        try:
+            outcome = self._searched(made, start, rest) if self._is_searched(rest) else self._single(made, start, rest)
+        except TccError as error:
+            # It would fail again; what ended for want of time or memory can go on.
+            self._clear(made.stages if error.exit_code is not Exit.LIMIT else None)
+            raise
+        self._clear(made.stages)
+        return outcome
+
+    def report(self) -> dict[str, Any]:
+        """The points, for the report."""
+        if not self.points:
+            return {}
+        on_front = {id(point) for point in search.front(self.points)}
+        return {"search": [point.entry() | {"front": id(point) in on_front} for point in self.points]}
+
+    def _is_searched(self, rest: Sequence[Pass]) -> bool:
+        budgets = self.asked.budgets
+        return bool(self.asked.level and rest) or budgets.nbytes is not None or budgets.seconds is not None
+
+    def _possible(self, original: Snapshot) -> tuple[Pass, ...]:
+        """A level's passes that need data are left out where there is none; what was named explicitly is an error."""
+        passes, level = self.asked.passes, self.asked.level
+        kept = tuple(step for step in passes if not level or self.samples or "calibration" not in step.needs)
+        if left_out := unparse(step for step in passes if step not in kept):
+            message = f"no calibration data: {left_out} is left out of -O{level}"
+            self.asked.diagnostics.append(Diagnostic("N0202", message, original.source, help="give data with --calib"))
+        return kept
+
+    def _stages(self) -> Stages | None:
+        """Kept beside the output until that is written, so that a stopped command goes on where it was."""
+        if self.asked.output is None:
+            return None
+        output = self.asked.output.resolve()
+        return Stages(output.with_name(f".{output.name}.stages"))
+
+    def _clear(self, stages: Stages | None) -> None:
+        if stages is not None:
+            stages.clear()
+
+    def _single(self, made: Search, start: Outcome, rest: tuple[Pass, ...]) -> Outcome:
+        outcome = made.extend(start, rest)
+        self.asked.diagnostics += outcome.diagnostics
+        return outcome
+
+    def _searched(self, made: Search, start: Outcome, rest: tuple[Pass, ...]) -> Outcome:
+        lossy = [i for i, step in enumerate(rest) if step.promises is Effect.LOSSY]
+        end = lossy[-1] + 1 if lossy else 0
+        then, suffix = rest[:end], rest[end:]
+        shapes = ["", *levels.PRUNED] if self.asked.level and self.samples else [""]
+        branches = [Branch(parse(shape), then) for shape in shapes if shape or then]
+        self.points = made.run(start, branches, suffix)
+        self.asked.diagnostics += made.notes
+        chosen = made.choose(search.OBJECTIVES[self.asked.objective])
+        self.asked.diagnostics += chosen.outcome.diagnostics
+        return chosen.outcome
+
+    def _cost(self, snapshot: Snapshot, loss: float, nbytes: int) -> Cost:
+        """What a form costs; the input's bytes are those of its own files."""
+        files = self._files(snapshot)
+        size = sum(file.stat().st_size for file in files) if snapshot.label else nbytes
+        model = snapshot.model()
+        annotate(model)
+        seconds = report.predicted_seconds(model, self.asked.target, self.asked.symbols)
+        if not self._is_measurable():
+            return Cost(loss, size, seconds)
+        assert self.verifier is not None
+        backend = backends.backend("onnxruntime")
+        original = self._files(self.loss.original)[0]
+        pair = measuring.measure(original, files[0], self.verifier.feeds, self.asked.target, backend)
+        self._unit = self._unit or pair.latency_a
+        slower = pair.verdict == "slower" and self.asked.objective == "latency" and bool(snapshot.label)
+        return Cost(loss, size, seconds, pair.ratio * self._unit, pair.text() if slower else "")
+
+    def _files(self, snapshot: Snapshot) -> tuple[Path, ...]:
+        if not snapshot.label and snapshot.files:
+            return snapshot.files
+        if (known := self._written.get(id(snapshot))) is None:
+            folder = self.folder / f"point{len(self._written)}"
+            folder.mkdir()
+            known = self._written[id(snapshot)] = (snapshot, snapshot.model().save(folder / "model.onnx"))
+        return known[1]
+
+    def _is_measurable(self) -> bool:
+        return (
+            self.asked.measure and not measuring.unmeasurable(self.asked.target)
+            and self.verifier is not None and bool(self.verifier.feeds)
+        )  # fmt: skip

@@ -1,0 +1,40 @@
+"""What a compilation was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tcc.compiler.budgets import Budgets
+from tcc.diagnostics import Diagnostic
+from tcc.passes.base import Pass
+from tcc.passes.manager import Instrument
+from tcc.targets import Target
+
+
+@dataclass
+class Request:
+    """The arguments of ``tcc.compile``, read; ``diagnostics`` gathers what is to be said of it."""
+
+    source: object
+    level: str
+    target: Target
+    passes: tuple[Pass, ...]
+    output: Path | None
+    calibration: Any
+    evaluation: Any
+    metric: str
+    inputs: Any
+    budgets: Budgets
+    objective: str
+    pareto: int
+    symbols: Mapping[str, int]
+    seconds: float
+    verify: bool
+    measure: bool
+    warnings_as_errors: Sequence[str]
+    instruments: Sequence[Instrument]
+    log: Callable[[str, int], None]
+    diagnostics: list[Diagnostic] = field(default_factory=list)

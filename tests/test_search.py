@@ -1,0 +1,184 @@
+"""The search over programs: budgets, the front, what is chosen, and going on after a stop."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tcc
+from tcc import cli
+from tcc.compiler import budgets, search
+from tcc.compiler.budgets import Budgets, Cost, Limit
+from tcc.compiler.search import Point
+from tcc.diagnostics import Exit, TccError
+from tcc.ir.model import Model
+from tcc.passes.compress import Compress
+from tcc.passes.manager import Instrument, Record
+
+TARGET = "x86-64-vnni"
+
+
+def point(loss: float, nbytes: float, seconds: float) -> Point:
+    unused: Any = None  # only costs are compared
+    return Point("", unused, None, Cost(loss, nbytes, seconds))
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("1000", Limit(1000.0)), ("2MiB", Limit(2.0**21)), ("1.5 kB", Limit(1500.0)),
+        ("50%", Limit(0.5, relative=True)), ("0.5x", Limit(0.5, relative=True)),
+    ],
+)  # fmt: skip
+def test_sizes(text: str, limit: Limit) -> None:
+    assert budgets.size(text) == limit
+
+
+@pytest.mark.parametrize(("text", "value"), [("5ms", 0.005), ("300us", 3e-4), ("0.25", 0.25)])
+def test_latencies(text: str, value: float) -> None:
+    assert budgets.latency(text).of(99.0) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "12 apples", "5ms", "nan", "1e400"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(TccError, match="is no size"):
+        budgets.size(text)
+
+
+COSTS = st.tuples(*[st.integers(0, 4).map(float)] * 3)
+
+
+@given(st.lists(COSTS, min_size=1, max_size=12))
+def test_the_front_holds_what_nothing_beats(costs: list[tuple[float, float, float]]) -> None:
+    kept = [search._values(p.cost) for p in search.front([point(*cost) for cost in costs])]
+    assert kept == sorted(set(kept))
+    for cost in costs:
+        beaten = any(all(a <= b for a, b in zip(other, cost, strict=True)) and other != cost for other in costs)
+        assert (cost in kept) is not beaten
+
+
+def test_measured_seconds_decide_over_predicted_ones() -> None:
+    limits = Budgets(0.01, seconds=Limit(0.5, relative=True))
+    original = Cost(0.0, 100.0, 1.0, measured=2.0)
+    assert not list(limits.exceeded(Cost(0.0, 100.0, 0.9, measured=0.9), original))
+    (said,) = limits.exceeded(Cost(0.0, 100.0, 0.4, measured=1.1), original)
+    assert "measured" in said
+    (said,) = limits.exceeded(Cost(0.0, 1.0, 0.1, slower="ratio 1.2"), original)
+    assert "no-speedup" in said
+    assert list(limits.exceeded(Cost(float("nan"), 1.0, 0.1), original)), "an unknown loss keeps no budget"
+
+
+def evaluation(digits: Path) -> str:
+    return str(digits / "digits_test.npz")
+
+
+def test_a_searched_level_lists_its_points(digits: Path) -> None:
+    made = tcc.compile(
+        digits / "digits.onnx", "z", TARGET, calibration=digits / "digits_calib.npz", evaluation=evaluation(digits)
+    )
+    points = made.report["search"]
+    assert points[0]["pipeline"] == ""
+    assert points[0]["loss"] == 0
+    assert any(p["front"] for p in points)
+    chosen = min((p for p in points if not p["exceeds"]), key=lambda p: p["bytes"])
+    assert chosen["bytes"] < points[0]["bytes"]
+    assert made.report["accuracy"]["metric"] == "top1 drop"
+    assert made.report["accuracy"]["samples"] == 360
+    assert made.report["accuracy"]["loss"] == chosen["loss"] <= 0.01
+
+
+def test_a_budget_that_cannot_be_kept(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out.onnx"
+    words = [str(digits / "digits.onnx"), "-Oz", f"--target={TARGET}", "-o", str(output), "--max-size=1kB"]
+    assert cli.main(words) == Exit.INFEASIBLE
+    said = capsys.readouterr().err
+    assert "E0501" in said
+    assert "1,000" in said
+    assert "compress" in said, "the best point reached is named"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_budget_that_is_kept_and_one_of_an_exact_level(digits: Path) -> None:
+    size = (digits / "digits.onnx").stat().st_size
+    small = tcc.compile(digits / "digits.onnx", "z", TARGET, max_size="80%")
+    assert small.report["result"].get("bytes") <= 0.8 * size
+    with pytest.raises(TccError) as caught:
+        tcc.compile(digits / "digits.onnx", 2, TARGET, max_size="80%")
+    assert caught.value.exit_code == Exit.INFEASIBLE
+
+
+@pytest.mark.parametrize("changed", [{"max_size": "no"}, {"max_latency": "5 apples"}, {"objective": "fun"}])
+def test_budgets_that_are_none(digits: Path, changed: dict[str, Any]) -> None:
+    with pytest.raises(TccError) as caught:
+        tcc.compile(digits / "digits.onnx", 3, TARGET, **changed)
+    assert caught.value.exit_code == Exit.USAGE
+
+
+class Killed(BaseException):
+    """What no handler of the compiler catches."""
+
+
+class Kill(Instrument):
+    """Stops the process's work after a pass."""
+
+    def after(self, record: Record, model: Model) -> None:
+        del model
+        if record.name == "compress":
+            raise Killed
+
+
+def test_a_stopped_compilation_goes_on_and_ends_with_the_same_bytes(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compiled(name: str, **options: Any) -> bytes:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        output = folder / "out.onnx"
+        tcc.compile(
+            digits / "digits.onnx", "z", TARGET, calibration=digits / "digits_calib.npz", output=output, **options
+        )
+        assert [file.name for file in folder.iterdir()] == ["out.onnx"], "nothing else is left"
+        return output.read_bytes()
+
+    expected = compiled("whole")
+    with pytest.raises(Killed):
+        compiled("stopped", instruments=[Kill()])
+    assert [f.name for f in (tmp_path / "stopped").iterdir()] == [".out.onnx.stages"]
+    runs = itertools.count()
+    once = Compress.run
+    monkeypatch.setattr(Compress, "run", lambda *words: (next(runs), once(*words))[1])
+    assert compiled("stopped") == expected
+    assert next(runs) == 0, "the pass that had ended did not run again"
+    assert compiled("again") == expected
+    assert next(runs) > 1
+
+
+def test_a_torn_stage_is_no_result(digits: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.onnx"
+    data = digits / "digits_calib.npz"
+    with pytest.raises(Killed):
+        tcc.compile(digits / "digits.onnx", "z", TARGET, instruments=[Kill()], calibration=data, output=output)
+    (record,) = (tmp_path / ".out.onnx.stages").rglob("record.json")
+    assert json.loads(record.read_text()).get("pass") == "compress"
+    record.write_text('{"changed": tr')
+    tcc.compile(digits / "digits.onnx", "z", TARGET, calibration=data, output=output)
+    assert output.stat().st_size > 0
+
+
+def test_the_loss_is_the_drop_of_the_users_metric(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def mine(outputs, labels):\n    return -abs(outputs[0]).sum(-1)\n")
+    with np.load(evaluation(digits)) as loaded:
+        arrays = {"image": loaded["image"][:64]}
+    made = tcc.compile(
+        digits / "digits.onnx", "z", TARGET, evaluation=arrays, metric=f"{tmp_path / 'mine.py'}:mine", max_loss=1.0
+    )
+    assert made.report["accuracy"]["metric"].endswith("mine drop")
+    with pytest.raises(TccError, match="no labels"):
+        tcc.compile(digits / "digits.onnx", "z", TARGET, evaluation=arrays)
