@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tcc import backends, frontends, report
+from tcc import frontends, report
 from tcc.backends import PairedLatency
 from tcc.compiler import data, evaluation, levels, lowering, measuring, shipping, warnings
 from tcc.compiler.accuracy import LossOf
@@ -17,6 +17,7 @@ from tcc.compiler.programs import Programs
 from tcc.compiler.request import Request
 from tcc.compiler.result import Result
 from tcc.compiler.shipping import Shipped, Shipping
+from tcc.compiler.speed import HOWEVER_SLOW, SpeedGate
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 from tcc.ir.feeds import exercise_feeds
 from tcc.ir.loss import Loss
@@ -52,11 +53,11 @@ class Compilation(Request):
             programs = Programs(self, folder, verifier, loss, samples)
             outcome = programs.best(model, original, facts.bytes)
             forms = TypedForms(outcome)
-            shipped = self._ship(folder, facts.bytes, outcome, forms, verifier=verifier, loss=loss)
-            latency = self._latency(folder, shipped, original, verifier)
+            speed = self._speed(folder, outcome, forms, verifier)
+            shipped = self._ship(folder, facts.bytes, outcome, forms, speed, verifier=verifier, loss=loss)
             warnings.raise_errors(self.diagnostics, self.warnings_as_errors)
             made = self._report(facts, shipped, outcome, verifier, forms) | programs.report()
-            made["measured"] = _measured(outcome, latency, time.perf_counter() - started)
+            made["measured"] = _measured(outcome, speed.latency, time.perf_counter() - started)
             files = () if self.output is None else shipping.publish(shipped.files, self.output)
         plain = report.plain(made)
         return Result(shipped.model, outcome.records, tuple(self.diagnostics), plain, files, shipped.verbatim)
@@ -109,6 +110,7 @@ class Compilation(Request):
         nbytes: int,
         outcome: Outcome,
         forms: TypedForms,
+        speed: SpeedGate,
         *,
         verifier: Verifier | None,
         loss: LossOf,
@@ -123,28 +125,28 @@ class Compilation(Request):
         gates = Shipping(
             outcome.snapshots[0], nbytes, folder / name, backend, verifier,
             lambda snapshot: loss(snapshot) if is_lossy(snapshot) else None, self.budgets.loss, is_lossy,
+            speed, outcome.exact_form,
         )  # fmt: skip
         shipped = gates.ship(outcome.snapshots)
         self.diagnostics += [*said, *shipped.notes]
+        if shipped.verbatim is not None:
+            speed.latency = "the input's own bytes are shipped"
+        if isinstance(speed.latency, PairedLatency) and speed.latency.verdict == "slower":
+            message = f"the result is slower: {speed.latency.text()}"
+            self.diagnostics.append(Diagnostic("W0705", message, shipped.model.source))
         return shipped
 
-    def _latency(
-        self, folder: Path, shipped: Shipped, original: Snapshot, verifier: Verifier | None
-    ) -> PairedLatency | str:
-        """The measurement, or why there is none."""
-        if not self.measure:
-            return "not asked for"
-        if reason := measuring.unmeasurable(self.target):
-            return reason
-        if verifier is None or not verifier.feeds:
-            return "no inputs run through the model"
-        (folder / "input").mkdir()
-        before = original.files[0] if original.files else original.model().save(folder / "input" / "model.onnx")[0]
-        backend = backends.backend("onnxruntime")
-        latency = measuring.measure(before, shipped.files[0], verifier.feeds, self.target, backend)
-        if latency.verdict == "slower":
-            self.diagnostics.append(Diagnostic("W0705", f"the result is slower: {latency.text()}", original.source))
-        return latency
+    def _speed(self, folder: Path, outcome: Outcome, forms: TypedForms, verifier: Verifier | None) -> SpeedGate:
+        """The gate of speed; what was named pass by pass, or is asked for however slow, is measured only."""
+        feeds = () if verifier is None else verifier.feeds
+        unmeasured = measuring.unmeasurable(self.target) or ("" if feeds else "no inputs run through the model")
+        return SpeedGate(
+            self.target, outcome.snapshots[0], folder, feeds,
+            unmeasured if self.measure else "not asked for",
+            lambda snapshot: report.predicted_seconds(forms.of(snapshot), self.target, self.symbols),
+            outcome.exact_form,
+            refuses=bool(self.level) and self.level not in HOWEVER_SLOW,
+        )  # fmt: skip
 
     def _report(
         self, facts: report.Facts, shipped: Shipped, outcome: Outcome, verifier: Verifier | None, forms: TypedForms

@@ -36,10 +36,16 @@ def _processor_flags() -> set[str]:
 
 
 def measure(
-    before: Path, after: Path, feeds: Sequence[Mapping[str, Any]], target: Target, backend: Backend
+    before: Path,
+    after: Path,
+    feeds: Sequence[Mapping[str, Any]],
+    target: Target,
+    backend: Backend,
+    *,
+    seconds: float = _SECONDS,
 ) -> PairedLatency:
     """The latency of ``after`` against ``before`` as deployed here; raises what loading and running raise."""
     from tcc.targets.native import processors
 
     threads = min(target.threads, processors())
-    return measure_pair(before, after, feeds, backend=backend, threads=threads, budget_seconds=_SECONDS)
+    return measure_pair(before, after, feeds, backend=backend, threads=threads, budget_seconds=seconds)

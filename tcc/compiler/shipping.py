@@ -1,4 +1,4 @@
-"""Writes the result and holds it to the gates: no larger than the input, no more nodes, within the loss budget."""
+"""Writes the result and holds it to the gates: no larger or slower than the input, within the loss budget."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ class Shipping:
         max_loss: the loss budget.
         lossy: whether a form is allowed to lose; conversions to smaller types are nodes of their own there, so
             only exact forms are held to the input's node count.
+        speed: why a form is too slow, in a sentence; empty where it is not.
+        exact: the exact form that a lossy one was made from; a lossy form is no larger than it.
     """
 
     original: Snapshot
@@ -62,6 +64,8 @@ class Shipping:
     loss: Callable[[Snapshot], Loss | None]
     max_loss: float
     lossy: Callable[[Snapshot], bool] = lambda _snapshot: False
+    speed: Callable[[Snapshot, Sequence[Path]], str] = lambda _snapshot, _files: ""
+    exact: Callable[[Snapshot], Snapshot | None] = lambda _snapshot: None
     notes: list[Diagnostic] = field(default_factory=list)
 
     def ship(self, snapshots: Sequence[Snapshot]) -> Shipped:
@@ -82,6 +86,12 @@ class Shipping:
             grown = done.nbytes - _padding(model, files) > self.nbytes
             if grown and (snapshot.label or self._source is not None):
                 self._refuse(what, f"it takes {done.nbytes} bytes, the input {self.nbytes}")
+                continue
+            if larger := self._larger_than_exact(done):
+                self._refuse(what, larger)
+                continue
+            if slow := self.speed(snapshot, files):
+                self._refuse(what, slow, "N0702", "no-speedup")
                 continue
             if grown:
                 message = f"the canonical copy takes {done.nbytes} bytes, the input {self.nbytes}"
@@ -106,6 +116,18 @@ class Shipping:
                 graph.value_info.extend(copies)
         return snapshot.model()
 
+    def _larger_than_exact(self, made: Shipped) -> str:
+        exact = self.exact(made.snapshot)
+        if exact is None or exact.label == "":
+            return ""  # the input's own bytes are held against every form already
+        with tempfile.TemporaryDirectory(dir=self.path.parent) as folder:
+            model = self._model(exact)
+            files = model.save(Path(folder) / self.path.name)
+            nbytes = sum(file.stat().st_size for file in files) - _padding(model, files)
+        if made.nbytes - _padding(made.model, made.files) <= nbytes:
+            return ""
+        return f"it takes {made.nbytes} bytes, the exact form {nbytes}"
+
     def _write(self, model: Model) -> tuple[Path, ...]:
         return model.save(self.path) if self.backend is None else self.backend.lower(model, self.path)
 
@@ -116,8 +138,8 @@ class Shipping:
             self.verifier.back_to(snapshot)
         self.verifier.verify_file(self.path)
 
-    def _refuse(self, what: str, reason: str) -> None:
-        self.notes.append(Diagnostic("N0701", f"no-gain: {what} is not shipped: {reason}", self.original.source))
+    def _refuse(self, what: str, reason: str, code: str = "N0701", name: str = "no-gain") -> None:
+        self.notes.append(Diagnostic(code, f"{name}: {what} is not shipped: {reason}", self.original.source))
 
     def _verbatim(self) -> Shipped:
         assert self._source is not None

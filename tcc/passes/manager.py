@@ -75,6 +75,12 @@ class Outcome:
         changing = [record.effect for record in self.records if record.changed]
         return max(changing[: self.snapshots.index(snapshot)], key=list(Effect).index, default=Effect.BITS)
 
+    def exact_form(self, snapshot: Snapshot) -> Snapshot | None:
+        """The last exact one of the snapshots before a lossy one; None for one that is exact itself."""
+        if self.promise(snapshot) is not Effect.LOSSY:
+            return None
+        return next(s for s in reversed(self.snapshots) if self.promise(s) is not Effect.LOSSY)
+
 
 @dataclass
 class _Run:
