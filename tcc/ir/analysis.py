@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 
 from egglog import RewriteOrRule, Ruleset, String, eq, i64, join, rule, ruleset, set_, union, var
 
-from tcc.ir import facts
-from tcc.ir.host import condition, text_function
-from tcc.ir.importing import is_pure
+from tcc.ir.fact_functions import (
+    infer_first,
+    infer_output,
+    is_deterministic,
+    is_fixed,
+    kind_of_literal,
+    moves_nothing,
+)
 from tcc.ir.language import (
     OPERATORS,
     Tensor,
@@ -28,7 +32,6 @@ from tcc.ir.language import (
     project,
     view,
 )
-from tcc.ir.types import TensorType
 
 VALUE_INPUTS = {
     "Reshape": (1,), "Expand": (1,), "Unsqueeze": (1,), "Squeeze": (1,), "Tile": (1,), "ReduceMean": (1,),
@@ -39,50 +42,6 @@ VALUE_INPUTS = {
 
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 """Operators that keep the elements in their row-major order."""
-
-
-@text_function
-def infer_first(operator: str, opset: int, attributes: str, types: str, values: str) -> str:
-    """The type of a node's first output; empty where ONNX's inference cannot tell."""
-    found = facts.infer(operator, opset, attributes, types, values)
-    return found[0] if found else ""
-
-
-@text_function
-def infer_output(operator: str, opset: int, attributes: str, types: str, values: str, output: int) -> str:
-    """The type of one output of a node that has several."""
-    found = facts.infer(operator, opset, attributes, types, values)
-    return found[output] if output < len(found) else ""
-
-
-@condition
-def is_fixed(value: str) -> bool:
-    """Whether a known value has no symbolic element."""
-    known_value = facts.parse_known(value)
-    return known_value is not None and known_value.is_fixed
-
-
-@text_function
-def kind_of_literal(value: str) -> str:
-    """The type of a literal."""
-    known_value = facts.parse_known(value)
-    return "" if known_value is None else str(TensorType(known_value.dtype, known_value.shape))
-
-
-@condition
-def moves_nothing(permutation: str, before: str) -> bool:
-    """Whether a transposition leaves the row-major order: only dimensions of size 1 change places."""
-    kind_before, order = facts.parse_kind(before), facts.permutation(permutation, before)
-    if kind_before is None or kind_before.shape is None or order is None:
-        return False
-    moved = [axis for axis in order if kind_before.shape[axis] != 1]
-    return moved == sorted(moved)
-
-
-@condition
-def is_deterministic(key: str) -> bool:
-    """Whether an opaque node has the same outputs for the same inputs."""
-    return is_pure(key)
 
 
 @ruleset
@@ -108,8 +67,7 @@ def transposed_views(t: Tensor, x: Tensor, a: String, k: String) -> Iterator[Rew
     yield rule(eq(t).to(Transpose(x, a)), eq(k).to(kind(x)), moves_nothing(a, k)).then(view(t, x))
 
 
-@cache
-def _constancy(name: str) -> Ruleset:
+def constancy(name: str) -> Ruleset:
     """An operator's output is constant if its inputs are; a view's relation to its input."""
     operator = OPERATORS[name]
     result = ruleset(name=f"constancy_{name}")
@@ -127,8 +85,7 @@ def _constancy(name: str) -> Ruleset:
     return result
 
 
-@cache
-def _inference(name: str, opset: int) -> Ruleset:
+def inference(name: str, opset: int) -> Ruleset:
     """The type of an operator's output, from those of its inputs."""
     operator = OPERATORS[name]
     result = ruleset(name=f"types_{name}_{opset}")
@@ -158,18 +115,3 @@ def _inference(name: str, opset: int) -> Ruleset:
 def _joined(texts: Sequence[String]) -> String:
     parts = [part for text in texts for part in (String("|"), text)][1:]
     return join(*parts) if len(parts) > 1 else parts[0]
-
-
-def rules_for(names: Iterable[str], made: Iterable[str], opset: int) -> list[Ruleset]:
-    """The analysis of a model of this opset.
-
-    Args:
-        names: operators that the e-graph may hold.
-        made: those of them that rules may add. Only their types are inferred here: the imported values have
-            theirs already.
-        opset: the model's version of the default domain.
-    """
-    typed = sorted(set(names) & OPERATORS.keys())
-    views = [transposed_views] if "Transpose" in typed else []
-    inferred = [_inference(name, opset) for name in sorted(set(made) & OPERATORS.keys())]
-    return [common, *views, *(_constancy(name) for name in typed), *inferred]

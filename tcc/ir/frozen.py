@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tcc.ir import facts
+from tcc.ir import facts, translated
+from tcc.ir.engine import EGraph
 from tcc.ir.facts import Known
-from tcc.ir.language import OPERATORS
+from tcc.ir.translated import Operator
 from tcc.ir.types import TensorType
-
-if TYPE_CHECKING:
-    from egglog import EGraph
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,7 @@ class _Reader:
     """Turns rows of opaque egglog values into numbered classes."""
 
     def __init__(self, egraph: EGraph) -> None:
-        # The typed API's freeze builds an expression a row; a read-out needs only the rows.
-        self.bindings: Any = egraph._egraph  # noqa: SLF001 - egglog offers no public access to the bindings' e-graph
+        self.bindings: Any = egraph.core
         self.functions: dict[str, Any] = self.bindings.freeze().functions
         self.classes: list[EClass] = []
         self.numbers: dict[Any, int] = {}
@@ -105,16 +103,17 @@ class _Reader:
 def freeze(egraph: EGraph) -> Frozen:
     """The classes of an e-graph that was made by ``import_graph``."""
     reader = _Reader(egraph)
+    operators = translated.language().operators
     sizes = ["dimension", "dimension_scalar", "entry"]
-    tensors = ["value", "literal", "absent", "project", *sizes, *(n for n, o in OPERATORS.items() if not o.several)]
-    several = ["results_value", "opaque", *(n for n, o in OPERATORS.items() if o.several)]
+    tensors = ["value", "literal", "absent", "project", *sizes, *(n for n, o in operators.items() if not o.several)]
+    several = ["results_value", "opaque", *(n for n, o in operators.items() if o.several)]
     reader.number_classes([*tensors, *several])
     for row in reader.rows("cons"):
         reader.lists[row.output] = (row.inputs[0], row.inputs[1])
     for row in reader.rows("nil"):
         reader.lists[row.output] = None
     of = _read_leaves(reader)
-    _read_operators(reader)
+    _read_operators(reader, operators)
     _read_facts(reader)
     return _renumbered(reader.classes, of)
 
@@ -175,7 +174,7 @@ def _read_leaves(reader: _Reader) -> dict[int, int]:
     return of
 
 
-def _read_operators(reader: _Reader) -> None:
+def _read_operators(reader: _Reader, operators: Mapping[str, Operator]) -> None:
     for row in reader.rows("project"):
         node = ENode("project", "", (reader.class_of(row.inputs[0]),), reader.bindings.value_to_i64(row.inputs[1]))
         reader.classes[reader.class_of(row.output)].nodes.append(node)
@@ -183,7 +182,7 @@ def _read_operators(reader: _Reader) -> None:
         c = reader.classes[reader.class_of(row.output)]
         c.several = True
         c.nodes.append(ENode("opaque", reader.text(row.inputs[0]), reader.list_of(row.inputs[1])))
-    for name, operator in OPERATORS.items():
+    for name, operator in operators.items():
         for row in reader.rows(name):
             c = reader.classes[reader.class_of(row.output)]
             c.several = operator.several

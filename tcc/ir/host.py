@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from functools import cache, wraps
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from egglog import Bool, Fact, PyObject, String, eq, ne
+if TYPE_CHECKING:
+    # Only who writes rules needs egglog's Python language: their texts are kept, and call these functions by name.
+    from egglog import Fact, PyObject, String
 
 DECLINED = ""
 """What a text function answers where it does not apply; ``given`` turns it into a failed match."""
@@ -34,6 +37,8 @@ def condition(function: Callable[..., bool]) -> Callable[..., Fact]:
 
     @wraps(function)
     def in_rule(*arguments: Any) -> Fact:
+        from egglog import Bool, eq
+
         return eq(call(*arguments).to_bool()).to(Bool(True))
 
     return in_rule
@@ -41,39 +46,36 @@ def condition(function: Callable[..., bool]) -> Callable[..., Fact]:
 
 def given(variable: String, computed: String) -> tuple[Fact, Any]:
     """The facts that bind ``variable`` to a computed text and require that it was not declined."""
+    from egglog import String, eq, ne
+
     return eq(variable).to(computed), ne(variable).to(String(DECLINED))
 
 
 def _caller(function: Callable[..., Any]) -> Callable[..., PyObject]:
-    # The wrapper hides the function's own name in its module, so egglog is given a plain by-name forwarder.
-    target = PyObject(_Forward(function.__module__, function.__qualname__))
     kinds = [p.annotation for p in inspect.signature(function).parameters.values()]
-    convert = [PyObject.from_int if kind in (int, "int") else PyObject.from_string for kind in kinds]
 
     def call(*arguments: Any) -> PyObject:
+        from egglog import PyObject
+
+        convert = [PyObject.from_int if kind in (int, "int") else PyObject.from_string for kind in kinds]
+        target = PyObject(_ByName(function.__module__, function.__qualname__))
         return target(*(to(argument) for to, argument in zip(convert, arguments, strict=True)))
 
     return call
 
 
-class _Forward:
-    """Calls the undecorated function of a module by its name."""
+class _ByName:
+    """Stands for the undecorated function of a module: the decorated one hides its name, by which egglog keeps it."""
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
-        self.function: Callable[..., Any] | None = None
 
-    def __getstate__(self) -> tuple[str, str]:
-        return self.module, self.name
+    def __reduce__(self) -> tuple[Callable[[str, str], Callable[..., Any]], tuple[str, str]]:
+        return undecorated, (self.module, self.name)
 
-    def __setstate__(self, state: tuple[str, str]) -> None:
-        self.module, self.name = state
-        self.function = None
 
-    def __call__(self, *arguments: Any) -> Any:
-        if self.function is None:
-            from importlib import import_module
-
-            found = getattr(import_module(self.module), self.name)
-            self.function = getattr(found, "__wrapped__", found)
-        return self.function(*arguments)
+@cache
+def undecorated(module: str, name: str) -> Callable[..., Any]:
+    """The function that a rule calls; egglog asks for it at each call."""
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return getattr(found, "__wrapped__", found)

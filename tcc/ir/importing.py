@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir
-from egglog import EGraph
 
-from tcc.ir import attributes, facts
+from tcc.ir import attributes, facts, translated
+from tcc.ir.engine import EGraph
 from tcc.ir.inference import Annotation
-from tcc.ir.language import IMPURE, OPERATORS
 from tcc.ir.model import tensor_type
 from tcc.ir.tables import ABSENT, Tables
 from tcc.ir.values import constant_value
 
+IMPURE = "!"
+"""What the key of an opaque node begins with whose two occurrences may differ."""
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
@@ -68,7 +69,9 @@ def import_graph(graph: onnx_ir.Graph, found: Annotation) -> Imported:
         graph: types of its values as far as known; bodies of its nodes are left alone.
         found: what inference knows besides.
     """
-    imported = Imported(EGraph(), graph)
+    egraph = EGraph()
+    egraph.declare(translated.language().declarations)
+    imported = Imported(egraph, graph)
     tables = imported.tables
     twins = _twins(graph)
     for v in graph.inputs:
@@ -141,7 +144,7 @@ def _add_constant(tables: Tables, number: int, v: onnx_ir.Value) -> None:
 
 
 def _add_node(imported: Imported, tables: Tables, node: onnx_ir.Node) -> None:
-    operator = OPERATORS.get(node.op_type) if node.domain == "" else None
+    operator = translated.language().operators.get(node.op_type) if node.domain == "" else None
     plain = attributes.plain(node)
     inputs = [imported.number(v) for v in node.inputs]
     used = [i for i, v in enumerate(node.outputs) if v.name and (v.uses() or v.is_graph_output())]

@@ -8,10 +8,8 @@ from typing import Any
 
 from egglog import Expr, String, StringLike, Unit, function, i64Like, relation
 
-from tcc.ir.host import text_function
+from tcc.ir.fact_functions import better_kind, better_known
 
-IMPURE = "!"
-"""What the key of an opaque node begins with whose two occurrences may differ."""
 NO_ATTRIBUTES = "{}"
 """The attribute key of a node whose attributes are absent or at their defaults."""
 
@@ -86,23 +84,6 @@ def opaque(key: StringLike, inputs: Tensors) -> Results:
 @function(egg_fn="project")
 def project(results: Results, output: i64Like) -> Tensor:
     """One output of a node with several."""
-
-
-@text_function
-def better_kind(old: str, new: str) -> str:
-    """The more precise of two types of one tensor; of two equally precise ones always the same."""
-    return min(old, new, key=lambda text: (not text, "..." in text, text.count("?"), _symbols(text), text))
-
-
-def _symbols(text: str) -> int:
-    inside = text.partition("[")[2][:-1]
-    return sum(not d.isdigit() for d in inside.split(",")) if inside else 0
-
-
-@text_function
-def better_known(old: str, new: str) -> str:
-    """The value with fewer symbolic elements; of two equal ones always the same."""
-    return min(old, new, key=lambda text: (not text, text.count('"'), text))
 
 
 @function(egg_fn="kind", merge=better_kind)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
-from egglog import EGraph, Ruleset, run, seq, unstable_combine_rulesets
+from tcc.ir.engine import EGraph
 
 
 @dataclass(frozen=True)
@@ -32,29 +31,28 @@ class Saturation:
         return self.ended == "saturated"
 
 
-def saturate(egraph: EGraph, rules: Sequence[Ruleset], analysis: Sequence[Ruleset], limits: Limits) -> Saturation:
+def saturate(egraph: EGraph, rules: Sequence[str], analysis: Sequence[str], limits: Limits) -> Saturation:
     """Run the rules, the analysis to its fixpoint after each iteration, until nothing changes or a limit is met.
 
     The time limit only guards against a runaway: within it the outcome does not depend on speed.
+
+    Args:
+        egraph: what they run on.
+        rules: texts of exact rules (``Rule.text``).
+        analysis: texts of the rules that carry facts (``translated.analysis_for``).
+        limits: where to stop.
     """
-    facts = run(_combined(analysis)).saturate()
+    facts = f"(saturate (run {egraph.ruleset(analysis)}))"
     egraph.run(facts)
     if not rules:
         return Saturation("saturated", 0)
-    step = seq(run(_combined(rules)), facts)
+    step = f"(seq (run {egraph.ruleset(rules)}) {facts})"
     start = time.monotonic()
     for iteration in range(1, limits.iterations + 1):
-        report = egraph.run(step)
-        if not report.updated:
+        if not egraph.run(step):
             return Saturation("saturated", iteration)
         if time.monotonic() - start > limits.seconds:
             return Saturation("seconds", iteration)
-        if sum(size for _, size in egraph.all_function_sizes()) > limits.nodes:
+        if egraph.size() > limits.nodes:
             return Saturation("nodes", iteration)
     return Saturation("iterations", limits.iterations)
-
-
-def _combined(rules: Sequence[Ruleset]) -> Ruleset:
-    # egglog runs a combination like a rule set, its signature of run names only the latter.
-    combined: Any = unstable_combine_rulesets(*rules)
-    return cast("Ruleset", combined)

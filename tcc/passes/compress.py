@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import TccError
-from tcc.ir import analysis, emission, importing
+from tcc.ir import emission, importing, translated
 from tcc.ir.execution import Runner
 from tcc.ir.frozen import freeze
 from tcc.ir.inference import Annotation, annotate
@@ -21,7 +21,7 @@ from tcc.ir.saturation import Limits, saturate
 from tcc.passes._choosing import Choice, Choosing
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.passes.simplify import taken_names
-from tcc.rewrites import rules
+from tcc.rewrites import stored
 from tcc.rewrites.lossy import Evidence, Offer, techniques
 from tcc.rewrites.rule import made_by, relevant
 
@@ -124,10 +124,10 @@ class _Attempt:
                 technique.offer(self.offer)
         self.offer.tables.load(self.imported.egraph)
         # The graph was simplified before: of the exact rules only those are needed that join neighbours of one type.
-        exact = tuple(r for r in rules() if r.name in _JOINING)
+        exact = tuple(r for r in stored() if r.name in _JOINING)
         chosen, operators = relevant(exact, frozenset(self.imported.operators), opset)
         saturate(
-            self.imported.egraph, [r.ruleset for r in chosen], analysis.rules_for(operators, made_by(chosen), opset),
+            self.imported.egraph, [r.text for r in chosen], translated.analysis_for(operators, made_by(chosen), opset),
             Limits(iterations=4),
         )  # fmt: skip
         self.frozen = freeze(self.imported.egraph)

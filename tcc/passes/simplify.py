@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Exit, TccError
-from tcc.ir import analysis, emission, importing
+from tcc.ir import emission, importing, translated
 from tcc.ir.frozen import freeze
 from tcc.ir.inference import Annotation, annotate
 from tcc.ir.model import Model
@@ -15,8 +15,8 @@ from tcc.ir.problem import Weights
 from tcc.ir.saturation import Limits, saturate
 from tcc.passes._choosing import Choosing
 from tcc.passes.base import Context, Effect, Pass, PassResult
-from tcc.rewrites import Equality, rules, siblings
-from tcc.rewrites.rule import Rule, made_by, relevant
+from tcc.rewrites import Equality, siblings, stored
+from tcc.rewrites.rule import Stored, made_by, relevant
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -89,7 +89,10 @@ class _GraphRun:
         chosen, operators = relevant(self._rules(), frozenset(imported.operators), opset)
         limits = Limits(self.options.nodes, self.options.iterations)
         ended = saturate(
-            imported.egraph, [r.ruleset for r in chosen], analysis.rules_for(operators, made_by(chosen), opset), limits
+            imported.egraph,
+            [r.text for r in chosen],
+            translated.analysis_for(operators, made_by(chosen), opset),
+            limits,
         )
         frozen = freeze(imported.egraph)
         choosing = Choosing(imported, frozen, self.prices)
@@ -119,10 +122,10 @@ class _GraphRun:
         }
         return True, record
 
-    def _rules(self) -> tuple[Rule, ...]:
+    def _rules(self) -> tuple[Stored, ...]:
         allowed = {Equality.BITS} if self.options.equality == "bits" else set(Equality)
         names = set(self.options.only.split("+")) if self.options.only else None
-        return tuple(r for r in rules() if r.equality in allowed and (names is None or r.name in names))
+        return tuple(r for r in stored() if r.equality in allowed and (names is None or r.name in names))
 
 
 def taken_names(model: Model) -> set[str]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from pathlib import Path
+from typing import Any
 
-from tcc.rewrites.rule import Equality, Rule, is_rule
+from tcc.cache import kept
+from tcc.ir import translated
+from tcc.rewrites.rule import Equality, Rule, Stored, is_rule
 
-__all__ = ["Equality", "Rule", "rules"]
+__all__ = ["Equality", "Rule", "Stored", "rules", "stored"]
 _HELPERS = frozenset({"rule"})
 
 
@@ -29,3 +33,21 @@ def rules() -> tuple[Rule, ...]:
                 message = f"two rules are called {rule.name}"
                 raise ValueError(message)
     return tuple(found.values())
+
+
+@cache
+def stored() -> tuple[Stored, ...]:
+    """Every rule as compilations use it, translated once: from the user's cache where the sources are the same."""
+    sources = [*translated.sources(), Path(__file__).parent]
+    return tuple(
+        Stored(name, Equality(equality), tuple(map(frozenset, needs)), first, last, frozenset(mentions), text)
+        for name, equality, needs, first, last, mentions, text in kept("rules", sources, _translate)
+    )
+
+
+def _translate() -> list[list[Any]]:
+    found = [rule.stored for rule in rules()]
+    return [
+        [r.name, r.equality.value, [*map(sorted, r.needs)], r.first_opset, r.last_opset, sorted(r.mentions), r.text]
+        for r in found
+    ]

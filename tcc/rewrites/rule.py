@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from egglog import RewriteOrRule, Ruleset, ruleset
+from tcc.ir import translated
 
-from tcc.ir.language import OPERATORS
+if TYPE_CHECKING:
+    from egglog import RewriteOrRule, Ruleset
 
-Patterns = Callable[..., Iterator[RewriteOrRule]]
+Patterns = Callable[..., Iterator["RewriteOrRule"]]
 NEWEST_OPSET = 10_000
 
 
@@ -24,6 +25,23 @@ class Equality(Enum):
     """The same bits for every input, signed zeros, infinities and NaN positions included."""
     VALUE = "value"
     """Equal in real arithmetic; rounding may differ within the pass's tolerance."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A rule as compilations use it: where it can match, and its text for the engine."""
+
+    name: str
+    equality: Equality
+    needs: tuple[frozenset[str], ...]
+    first_opset: int
+    last_opset: int
+    mentions: frozenset[str]
+    text: str
+
+    def applies(self, operators: frozenset[str], opset: int) -> bool:
+        """Whether the rule can match a graph of these operators."""
+        return self.first_opset <= opset <= self.last_opset and all(group & operators for group in self.needs)
 
 
 @dataclass(frozen=True)
@@ -53,8 +71,18 @@ class Rule:
 
     @cached_property
     def ruleset(self) -> Ruleset:
-        """The rule as egglog runs it."""
-        return ruleset(self.patterns, name=f"rule_{self.name}")
+        """The rule in egglog's Python language."""
+        from egglog import ruleset
+
+        return ruleset(self.patterns, name=self.name)
+
+    @cached_property
+    def stored(self) -> Stored:
+        """The rule as compilations use it."""
+        text = translated.rule_text(self.ruleset)
+        return Stored(
+            self.name, self.equality, self.needs, self.first_opset, self.last_opset, self.mentions, text
+        )  # fmt: skip
 
     @cached_property
     def mentions(self) -> frozenset[str]:
@@ -64,11 +92,11 @@ class Rule:
             helper = self.patterns.__globals__.get(name)
             if isinstance(helper, FunctionType) and helper.__module__ == self.patterns.__module__:
                 names.update(helper.__code__.co_names)
-        return frozenset(names & OPERATORS.keys())
+        return frozenset(names & translated.language().operators.keys())
 
     def applies(self, operators: frozenset[str], opset: int) -> bool:
         """Whether the rule can match a graph of these operators."""
-        return self.first_opset <= opset <= self.last_opset and all(group & operators for group in self.needs)
+        return self.stored.applies(operators, opset)
 
 
 def exact(
@@ -85,6 +113,8 @@ def exact(
     """
 
     def declare(patterns: Patterns) -> Rule:
+        from tcc.ir.language import OPERATORS
+
         groups = tuple(frozenset(group.split("|")) for group in needs)
         unknown = frozenset().union(*groups) - OPERATORS.keys()
         if unknown:
@@ -98,10 +128,12 @@ def exact(
     return declare
 
 
-def relevant(rules: tuple[Rule, ...], operators: frozenset[str], opset: int) -> tuple[tuple[Rule, ...], frozenset[str]]:
+def relevant(
+    rules: tuple[Stored, ...], operators: frozenset[str], opset: int
+) -> tuple[tuple[Stored, ...], frozenset[str]]:
     """The rules that can match a graph, those that others enable included, and all operators they may bring in."""
     present = operators
-    chosen: dict[str, Rule] = {}
+    chosen: dict[str, Stored] = {}
     while True:
         fresh = [r for r in rules if r.name not in chosen and r.applies(present, opset)]
         if not fresh:
@@ -111,7 +143,7 @@ def relevant(rules: tuple[Rule, ...], operators: frozenset[str], opset: int) -> 
             present |= r.mentions
 
 
-def made_by(chosen: tuple[Rule, ...]) -> frozenset[str]:
+def made_by(chosen: tuple[Stored, ...]) -> frozenset[str]:
     """Operators of which these rules may make new nodes."""
     return frozenset[str]().union(*(r.mentions for r in chosen))
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tcc import cache
 from tcc.targets import schema
 
 if TYPE_CHECKING:
@@ -59,13 +60,13 @@ def rates(threads: int | None = None) -> tuple[dict[str, Any], tuple[str, ...]]:
     threads = threads or processors()
     processor, flags = _processor()
     key = f"{processor}; {_onnxruntime_version()}; {threads} threads"
-    path = _cache_folder() / f"native-{re.sub(r'[^a-z0-9._]+', '-', key.lower())[:200]}.json"
+    path = cache.folder() / f"native-{re.sub(r'[^a-z0-9._]+', '-', key.lower())[:200]}.json"
     measured, warning = _read(path, key)
     warnings = [warning] if warning else []
     if measured is None:
         measured = {"format": FORMAT, "key": key, **measure(threads)}
         try:
-            _write(path, measured)
+            cache.write(path, json.dumps(measured, indent=1))
         except OSError as error:
             warnings.append(f"the measurement of this machine could not be kept, and repeats with each run: {error}")
     return _as_facts(measured, processor, flags, threads), tuple(warnings)
@@ -215,12 +216,6 @@ def _onnxruntime_version() -> str:
     return f"onnxruntime-{onnxruntime.__version__}"
 
 
-def _cache_folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification: a relative path is invalid and ignored.
-    return (Path(root) if Path(root).is_absolute() else Path.home() / ".cache") / "tcc"
-
-
 def _read(path: Path, key: str) -> tuple[dict[str, Any] | None, str]:
     """The cached measurement, where there is a sound one, and a warning where there is an unsound one."""
     try:
@@ -233,21 +228,6 @@ def _read(path: Path, key: str) -> tuple[dict[str, Any] | None, str]:
     if problems:
         return None, f"warning: the measurement in {path} is corrupt and was taken again: {problems[0]}"
     return (contents if (contents["format"], contents["key"]) == (FORMAT, key) else None), ""
-
-
-def _write(path: Path, measured: dict[str, Any]) -> None:
-    # Only a first run writes, and this import takes longer than a later run's reading.
-    import tempfile
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        try:
-            json.dump(measured, file, indent=1)
-            file.close()
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
 
 
 def _as_facts(measured: dict[str, Any], processor: str, flags: frozenset[str], threads: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import onnx
 
 from tcc import frontends
 from tcc.diagnostics import TccError
-from tcc.ir import analysis, emission, importing
+from tcc.ir import emission, importing, translated
 from tcc.ir.checks import verify_signature
 from tcc.ir.equality import compare
 from tcc.ir.execution import Runner
@@ -125,10 +125,10 @@ def _rewritten(model: Model, rule: Rule, companions: tuple[str, ...], rng: np.ra
     if not rule.applies(frozenset(imported.operators).union(*(r.mentions for r in helpers)), opset):
         return None
     operators = imported.operators.union(rule.mentions, *(r.mentions for r in helpers))
-    facts = analysis.rules_for(operators, operators, opset)
-    saturate(imported.egraph, [r.ruleset for r in helpers], facts, LIMITS)
+    facts = translated.analysis_for(operators, operators, opset)
+    saturate(imported.egraph, [r.stored.text for r in helpers], facts, LIMITS)
     before = freeze(imported.egraph)
-    saturate(imported.egraph, [r.ruleset for r in (*helpers, rule)], facts, LIMITS)
+    saturate(imported.egraph, [r.stored.text for r in (*helpers, rule)], facts, LIMITS)
     after = freeze(imported.egraph)
     program = preferring(imported, before, after, rng)
     if program is None:

@@ -6,9 +6,8 @@ import numpy as np
 import onnx
 import onnx_ir
 
-from tcc.ir import attributes, facts
+from tcc.ir import attributes, facts, translated
 from tcc.ir.importing import has_bodies
-from tcc.ir.language import OPERATORS
 from tcc.ir.model import tensor_type
 from tcc.ir.tables import ABSENT
 from tcc.ir.types import TensorType
@@ -130,7 +129,7 @@ def _add_node(made: Offer, node: onnx_ir.Node, number: int, inputs: list[int]) -
         tables.add("opaque", results, key, tables.list_of(tuple(inputs)))
         tables.add("project", number, results, 0)
         return
-    operator = OPERATORS[node.op_type]
+    operator = translated.language().operators[node.op_type]
     plain = attributes.plain(node)
     assert plain is not None
     if operator.variadic:

@@ -1,0 +1,89 @@
+"""egglog's engine without its Python language: texts in, rows out.
+
+Importing the language takes longer, and more memory, than compiling a small model does.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+RULESET = "%RULESET%"
+"""Stands for the rule set in the text of a rule, once in the option that names it and once in the rule's own name."""
+
+
+@cache
+def bindings() -> Any:
+    """Egglog's compiled module, loaded without the package around it."""
+    from importlib.machinery import PathFinder
+    from importlib.util import find_spec, module_from_spec
+
+    name = "egglog.bindings"
+    if name in sys.modules:
+        return sys.modules[name]
+    package = find_spec("egglog")
+    found = PathFinder.find_spec(name, package.submodule_search_locations) if package else None
+    if found is None or found.loader is None:
+        message = "egglog is not installed"
+        raise ImportError(message)
+    module = module_from_spec(found)
+    # The package finds it there, should anyone import that later.
+    sys.modules[name] = module
+    found.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class EGraph:
+    """One e-graph; ``core`` is the engine's own."""
+
+    core: Any = field(default_factory=lambda: bindings().EGraph())
+    rulesets: dict[tuple[str, ...], str] = field(default_factory=dict)
+    declared: set[str] = field(default_factory=set)
+
+    def declare(self, text: str) -> None:
+        """Run declarations, unless these have been run."""
+        if text not in self.declared:
+            self.declared.add(text)
+            self.include(text)
+
+    def include(self, text: str) -> None:
+        """Run a program whose answers nobody wants."""
+        # Read by the engine itself: what it parses for Python to hand back is converted twice.
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="tcc-", suffix=".egg") as file:
+            file.write(text)
+            file.flush()
+            self.core.run_program(bindings().Include(_span(), file.name))
+
+    def read(self, relation: str, rows: Sequence[str]) -> None:
+        """Add rows, their cells separated by tabs, to a relation."""
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="tcc-", suffix=".tsv") as file:
+            file.write("\n".join(rows) + "\n")
+            file.flush()
+            self.core.run_program(bindings().Input(_span(), relation, file.name))
+
+    def ruleset(self, rules: Sequence[str]) -> str:
+        """The name of a rule set of these texts, each of one or more rules; made when first asked for."""
+        key = tuple(rules)
+        if key not in self.rulesets:
+            self.rulesets[key] = name = f"rules{len(self.rulesets)}"
+            self.include(f"(ruleset {name})\n" + "\n".join(rules).replace(RULESET, name))
+        return self.rulesets[key]
+
+    def run(self, schedule: str) -> bool:
+        """Run a schedule, written in egglog; whether anything changed."""
+        outputs = self.core.run_program(*self.core.parse_program(f"(run-schedule {schedule})"))
+        return bool(outputs[0].report.updated)
+
+    def size(self) -> int:
+        """Rows of all functions together."""
+        (found,) = self.core.run_program(*self.core.parse_program("(print-size)"))
+        return sum(size for _, size in found.sizes)
+
+
+def _span() -> Any:
+    return bindings().RustSpan("", 0, 0)
