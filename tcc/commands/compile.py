@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tcc.compiler.result import Result
     from tcc.passes.manager import Instrument
 
+_PAGES = (".html", ".htm")
 _FILES = "Arguments may also stand in a file: tcc @file."
 DESCRIPTION = """\
 Compile a trained ONNX model into a smaller, faster one for a named target, and verify it.
@@ -58,7 +59,9 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     _file(group.add_argument(
         "-o", "--output", type=Path, metavar="OUT", help="the file to write (default: beside IN, as <stem>.tcc.onnx)",
     ))  # fmt: skip
-    _file(group.add_argument("--report", type=Path, metavar="R.JSON", help="write a report"))
+    _file(
+        group.add_argument("--report", type=Path, metavar="R", help="write a report: R.json, or R.html to read offline")
+    )
     group.add_argument(
         "--passes", metavar="TEXT", help="run this pipeline in place of the level's: name{option=value},...",
     )  # fmt: skip
@@ -207,6 +210,10 @@ def _default_output(source: Path) -> Path:
 
 
 def _check_report(path: Path, others: list[Path]) -> None:
+    if path.suffix in _PAGES:
+        from tcc.report import html
+
+        html.require()
     from tcc.compiler.shipping import require_writable
 
     require_writable(path, others)
@@ -219,9 +226,11 @@ def _check_report(path: Path, others: list[Path]) -> None:
 def _write_report(path: Path, result: Result) -> None:
     from tcc import report
     from tcc.ir.saving import replacing
+    from tcc.report import html
 
+    content = html.page(result.report) if path.suffix in _PAGES else report.text(result.report)
     with replacing(path) as stream:
-        stream.write(report.text(result.report).encode())
+        stream.write(content.encode())
 
 
 class _Version(argparse.Action):

@@ -25,6 +25,7 @@ from tcc.ir.model import Model
 from tcc.passes.base import Effect
 from tcc.passes.manager import Outcome, Snapshot, Verifier
 from tcc.passes.pipeline import unparse
+from tcc.report.layers import layers
 from tcc.targets import Target
 
 _SYNTHETIC = "synthetic:"
@@ -173,6 +174,7 @@ class Compilation(Request):
             "result": report.Facts.of(shipped.model, shipped.nbytes),
             "passes": [report.pass_entry(record) for record in outcome.records],
             "predicted": {"model": "roofline", "seconds_before": before, "seconds_after": after},
+            "layers": layers(forms.of(shipped.snapshot), self.target, self.symbols, _sites(outcome)),
             "verification": _verification(promise, verifier),
             "accuracy": _accuracy(shipped.loss, self.calibration if self.evaluation is None else self.evaluation),
             "diagnostics": report.diagnostic_entries(self.diagnostics),
@@ -181,6 +183,11 @@ class Compilation(Request):
 
 _GAIN = 0.01
 """The part of the predicted latency below which a gain is none."""
+
+
+def _sites(outcome: Outcome) -> list[str]:
+    """The lossy alternatives that passes took."""
+    return [str(site) for record in outcome.records for site in record.facts.get("sites", ())]
 
 
 def _verification(promise: Effect, verifier: Verifier | None) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Programs:
     loss: LossOf
     samples: Feeds | None
     points: list[Point] = field(default_factory=list)
+    chosen: Point | None = None
     _written: dict[int, tuple[Snapshot, tuple[Path, ...]]] = field(default_factory=dict)
     _unit: float = 0.0
     """Seconds that a run of the input takes: all latencies are ratios to it, measured in turns."""
@@ -83,7 +84,10 @@ class Programs:
         if not self.points:
             return {}
         on_front = {id(point) for point in search.front(self.points)}
-        return {"search": [point.entry() | {"front": id(point) in on_front} for point in self.points]}
+        entries = [
+            point.entry() | {"front": id(point) in on_front, "chosen": point is self.chosen} for point in self.points
+        ]
+        return {"search": entries}
 
     def _is_searched(self, rest: Sequence[Pass]) -> bool:
         budgets = self.asked.budgets
@@ -122,9 +126,9 @@ class Programs:
         branches = [Branch(parse(shape), then) for shape in shapes if shape or then]
         self.points = made.run(start, branches, suffix)
         self.asked.diagnostics += made.notes
-        chosen = made.choose(search.OBJECTIVES[self.asked.objective])
-        self.asked.diagnostics += chosen.outcome.diagnostics
-        return chosen.outcome
+        self.chosen = made.choose(search.OBJECTIVES[self.asked.objective])
+        self.asked.diagnostics += self.chosen.outcome.diagnostics
+        return self.chosen.outcome
 
     def _cost(self, snapshot: Snapshot, loss: float, nbytes: int) -> Cost:
         """What a form costs; the input's bytes are those of its own files."""
