@@ -49,7 +49,7 @@ def test_the_fallback_chain_ends_on_the_cpu() -> None:
 
 def test_lowers_loads_and_runs(tmp_path: Path) -> None:
     chosen = backends.backend("onnxruntime")
-    (written,) = chosen.lower(small(), tmp_path / "out.onnx")
+    (written,) = chosen.lower(small(), tmp_path / "out.onnx").files
     (y,) = chosen.load(written).run({"x": np.array([[-1, 0, 2, 3]], np.float32)})
     assert y.tolist() == [[0, 0, -2, -3]]
     assert [path.name for path in tmp_path.iterdir()] == ["out.onnx"]

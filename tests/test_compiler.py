@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 import tcc
 from tcc import report
+from tcc.backends import Artefact
 from tcc.backends.onnxruntime import OnnxRuntime
 from tcc.compiler import measuring
 from tcc.diagnostics import Exit, TccError
@@ -251,9 +252,9 @@ def test_a_missing_back_end_falls_back_loudly_or_fails(tmp_path: Path) -> None:
 def test_the_written_file_is_what_was_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = relu(tmp_path)
 
-    def corrupted(_backend: OnnxRuntime, lowered: Model, to: Path) -> tuple[Path, ...]:
+    def corrupted(_backend: OnnxRuntime, lowered: Model, to: Path) -> Artefact:
         next(iter(lowered.graph)).op_type = "Neg"
-        return lowered.save(to)
+        return Artefact(lowered.save(to))
 
     monkeypatch.setattr(OnnxRuntime, "lower", corrupted)
     error = failure(path, output=tmp_path / "out.onnx")

@@ -4,108 +4,28 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from tcc.backends._base import Artefact, Backend, Loaded, Placement, Settings
 from tcc.backends._measure import PairedLatency, measure_pair
-from tcc.diagnostics import Diagnostic, Exit, TccError, fail, node_location
+from tcc.diagnostics import Exit, fail
 
-if TYPE_CHECKING:
-    from tcc.ir.model import Model
-
-__all__ = ["Backend", "Loaded", "PairedLatency", "backend", "fallbacks", "measure_pair", "names"]
-
-Value = Any
-"""What a runtime takes and gives: an array, a list of them for a sequence, None for an absent optional."""
-
-
-class Loaded(Protocol):
-    """A model that is ready to run."""
-
-    def run(self, feeds: Mapping[str, Value]) -> list[Value]:
-        """The outputs in the model's order."""
-
-
-@dataclass(frozen=True)
-class Backend(ABC):
-    """One way to deploy a model; a module of this package holds exactly one, under ``BACKEND``.
-
-    What it can lower is declared; ``unsupported`` checks a model against that. ``fallback`` names the back end
-    to try when this one fails; ``cannot`` says what it does not do at all.
-    """
-
-    name: ClassVar[str]
-    domains: ClassVar[frozenset[str]]
-    """Operator domains, the default one as ''."""
-    dtypes: ClassVar[frozenset[str]]
-    """Element types of inputs, outputs and weights, in ``tcc.ir.types``' names."""
-    opset: ClassVar[int]
-    """The newest version of the default domain."""
-    ir_version: ClassVar[int]
-    """The newest version of the file format."""
-    cannot: ClassVar[tuple[str, ...]] = ()
-    fallback: ClassVar[str | None] = None
-
-    @abstractmethod
-    def lower(self, model: Model, path: Path) -> tuple[Path, ...]:
-        """Write the artifact at ``path``, whole or not at all; the files written.
-
-        Raises:
-            TccError: exit UNSUPPORTED with everything in the way, exit USAGE where the path cannot be written.
-        """
-
-    @abstractmethod
-    def load(self, path: Path, *, threads: int = 1) -> Loaded:
-        """Make an artifact ready to run.
-
-        Raises:
-            TccError: exit BACKEND or UNSUPPORTED.
-        """
-
-    def unsupported(self, model: Model) -> list[Diagnostic]:
-        """Everything in the model that this back end does not declare, one diagnostic a kind of problem."""
-        return [*self._versions(model), *self._operators(model), *self._types(model)]
-
-    def require(self, model: Model) -> None:
-        """Check the model against what is declared.
-
-        Raises:
-            TccError: exit UNSUPPORTED, with everything in the way.
-        """
-        if problems := self.unsupported(model):
-            raise TccError(Exit.UNSUPPORTED, problems)
-
-    def _versions(self, model: Model) -> Iterator[Diagnostic]:
-        for what, has, highest in (
-            ("opset", model.opset, self.opset), ("IR version", model.ir_version, self.ir_version),
-        ):  # fmt: skip
-            if has > highest:
-                message = f"{what} is {has}, {self.name} takes at most {highest}"
-                yield Diagnostic("E0411", message, model.source, help=f"export the model at {what} {highest} or lower")
-
-    def _operators(self, model: Model) -> Iterator[Diagnostic]:
-        """One diagnostic for each operator of a foreign domain; the model's own functions are at home."""
-        own = {(function.domain, function.name) for function in model.ir.functions.values()}
-        seen: dict[tuple[str, str], str] = {}
-        for node in model.nodes():
-            if node.domain not in self.domains and (node.domain, node.op_type) not in own:
-                seen.setdefault((node.domain, node.op_type), node.name or "")
-        for (domain, operator), name in seen.items():
-            where = node_location(model.source, name, operator)
-            yield Diagnostic("E0412", f"{self.name} has no operators of the domain {domain!r}", where)
-
-    def _types(self, model: Model) -> Iterator[Diagnostic]:
-        from tcc.ir.model import dtype_name
-
-        values = [*model.graph.inputs, *model.graph.outputs]
-        used = {dtype_name(value.dtype): value.name or "" for value in values if value.dtype is not None}
-        used |= {dtype_name(tensor.dtype): tensor.name or "" for tensor in model.constants()}
-        for dtype in sorted(used.keys() - self.dtypes):
-            message = f"{self.name} does not take {dtype}, the type of {used[dtype]!r}"
-            yield Diagnostic("E0413", message, model.source)
+__all__ = [
+    "Artefact",
+    "Backend",
+    "Loaded",
+    "PairedLatency",
+    "Placement",
+    "Settings",
+    "backend",
+    "emitters",
+    "fallbacks",
+    "kinds",
+    "measure_pair",
+    "names",
+    "of_file",
+]
 
 
 def names() -> list[str]:
@@ -135,3 +55,27 @@ def fallbacks(name: str) -> Iterator[Backend]:
         current = backend(following)
         yield current
         following = current.fallback
+
+
+def kinds() -> list[str]:
+    """The kinds of artefacts that back ends write, as ``--emit`` calls them."""
+    return sorted({backend(name).emits for name in names()})
+
+
+def emitters(kind: str) -> list[Backend]:
+    """The back ends that write this kind of artefact: those that are installed first, then those with an extra."""
+    every = [found for found in map(backend, names()) if found.emits == kind]
+    return sorted(every, key=lambda found: (found.absence() is not None, not found.extra))
+
+
+def of_file(path: Path) -> Backend:
+    """The back end that an artefact is for, by its suffix; of several, one that is installed.
+
+    Raises:
+        TccError: E0232 for a suffix that no back end writes.
+    """
+    suffixes = {found.suffix: found.emits for found in map(backend, names()) if found.emits != "device-script"}
+    if path.suffix not in suffixes:
+        raise fail(Exit.USAGE, "E0232", f"no back end runs files that end in {path.suffix!r}", where=str(path),
+                   help=f"give a file that ends in one of {', '.join(sorted(suffixes))}, or --backend")  # fmt: skip
+    return emitters(suffixes[path.suffix])[0]

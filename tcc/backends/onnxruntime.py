@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from tcc.backends import Backend
+from tcc.backends._base import DEFAULTS, Artefact, Backend, Settings
 from tcc.diagnostics import Exit, fail
 from tcc.ir.types import BITS
 
@@ -27,6 +27,8 @@ class OnnxRuntime(Backend):
     dtypes: ClassVar[frozenset[str]] = frozenset(BITS) - _NOT_TAKEN
     opset: ClassVar[int] = 26
     ir_version: ClassVar[int] = 13
+    emits: ClassVar[str] = "onnx"
+    suffix: ClassVar[str] = ".onnx"
     cannot: ClassVar[tuple[str, ...]] = (
         "run operators of other domains than its own",
         "compute in float8 or 4-bit types: they are storage, dequantised before use",
@@ -35,10 +37,10 @@ class OnnxRuntime(Backend):
     providers: ClassVar[tuple[str, ...]] = ("CPUExecutionProvider",)
     """ONNX Runtime's execution providers, the wanted one first."""
 
-    def lower(self, model: Model, path: Path) -> tuple[Path, ...]:
+    def lower(self, model: Model, path: Path, settings: Settings = DEFAULTS) -> Artefact:  # noqa: ARG002 - the interface
         """Write the model as ONNX: ONNX Runtime's own optimised files are bound to the machine that made them."""
         self.require(model)
-        return model.save(path)
+        return Artefact(model.save(path))
 
     def load(self, path: Path, *, threads: int = 1) -> Runner:
         """A session as a user would make it, on the provider that was asked for.

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcc import commands
+from tcc import backends, commands
 from tcc.commands import _arguments as arguments_
 from tcc.commands._printing import Printer, columns, write
 from tcc.compiler import levels, warnings
@@ -68,6 +68,10 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--print-pipeline", action="store_true", help="print the pipeline and stop")
     group.add_argument(
         "--print-ir-after", metavar="PASS", help="print the model after each pass, or with =PASS after that one",
+    )  # fmt: skip
+    group.add_argument(
+        "--emit", choices=backends.kinds(), default="onnx", metavar="KIND",
+        help=f"what to write: {', '.join(backends.kinds())} (default: onnx)",
     )  # fmt: skip
     group.add_argument("--dry-run", action="store_true", help="do everything, write nothing")
 
@@ -133,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise fail(
             Exit.USAGE, "E0230", "the model is missing", help="write tcc model.onnx -o out.onnx, or see tcc --help"
         )
-    output = None if arguments.dry_run else arguments.output or _default_output(arguments.input)
+    output = None if arguments.dry_run else arguments.output or _default_output(arguments.input, arguments.emit)
     if arguments.report is not None:
         _check_report(arguments.report, [path for path in (arguments.input, output) if path is not None])
     printer = Printer(arguments.diagnostics == "json", arguments.color, arguments.verbose)
@@ -175,6 +179,7 @@ def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printe
             warnings_as_errors=arguments_.error_names(arguments.warnings),
             instruments=_instruments(arguments, stack),
             log=lambda line, verbosity: _log(line) if verbosity <= printer.verbosity else None,
+            emit=arguments.emit,
         )
 
 
@@ -205,8 +210,8 @@ def _pipeline(arguments: argparse.Namespace) -> str:
     return unparse(parse(levels.pipeline_text(arguments.level) if arguments.passes is None else arguments.passes))
 
 
-def _default_output(source: Path) -> Path:
-    return source.with_name(f"{source.stem}.tcc.onnx")
+def _default_output(source: Path, kind: str) -> Path:
+    return source.with_name(f"{source.stem}.tcc{backends.emitters(kind)[0].suffix}")
 
 
 def _check_report(path: Path, others: list[Path]) -> None:

@@ -44,6 +44,7 @@ def compile(  # noqa: A001 - what a compiler does
     warnings_as_errors: Collection[str] = (),
     instruments: Sequence[Instrument] = (),
     log: Log = lambda _line, _verbosity: None,
+    emit: str = "onnx",
 ) -> Result:
     """Compile a model: the result is verified, no larger than the input, and has no more nodes.
 
@@ -69,6 +70,7 @@ def compile(  # noqa: A001 - what a compiler does
         warnings_as_errors: names of warnings (``tcc.compiler.warnings.NAMES``) that stop the compilation; ``all``.
         instruments: what looks on between passes.
         log: called with lines of text and their verbosity.
+        emit: the kind of artefact to write at ``output``, as the back ends name theirs (``tcc.backends.kinds``).
 
     Raises:
         TccError: whatever a user can act on; nothing has been written then.
@@ -84,6 +86,7 @@ def compile(  # noqa: A001 - what a compiler does
         objective=levels.objective(objective, opt_level), pareto=0, symbols=dict(symbols or {}), seconds=seconds,
         verify=verify, measure=measure, warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments),
         log=log,
+        emit=emit,
     ).run()  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tcc import frontends, report
 from tcc.backends import PairedLatency
-from tcc.compiler import data, evaluation, levels, lowering, measuring, shipping, warnings
+from tcc.compiler import data, emitting, evaluation, levels, lowering, measuring, shipping, warnings
 from tcc.compiler.accuracy import LossOf
 from tcc.compiler.evaluation import Evaluation
 from tcc.compiler.lowering import TypedForms
@@ -56,14 +56,19 @@ class Compilation(Request):
             forms = TypedForms(outcome)
             speed = self._speed(folder, outcome, forms, verifier)
             shipped = self._ship(folder, facts.bytes, outcome, forms, speed, verifier=verifier, loss=loss)
+            emitted = emitting.of(self, folder, shipped, () if verifier is None else verifier.feeds)
             warnings.raise_errors(self.diagnostics, self.warnings_as_errors)
             made = self._report(facts, shipped, outcome, verifier, forms) | programs.report()
+            if emitted is not None:
+                made["artefact"] = emitted.entry()
             made["measured"] = _measured(outcome, speed.latency, time.perf_counter() - started)
-            files = () if self.output is None else shipping.publish(shipped.files, self.output)
+            files = emitting.publish(shipped.files if emitted is None else emitted.files, self.output)
         plain = report.plain(made)
         return Result(shipped.model, outcome.records, tuple(self.diagnostics), plain, files, shipped.verbatim)
 
     def _check_arguments(self) -> None:
+        if self.emit != emitting.ONNX:
+            emitting.require_emitter(self.emit)
         warnings.check_names(self.warnings_as_errors)
         if not 0 <= self.budgets.loss <= 1:
             message = f"the loss budget is {self.budgets.loss:g}, should be between 0 and 1"
@@ -118,7 +123,10 @@ class Compilation(Request):
     ) -> Shipped:
         tolerant = not self.level or self.level in levels.EXACT
         backend, said = lowering.choose(forms, self.target, tolerant=tolerant)
-        name = "model.onnx" if self.output is None else self.output.resolve().name
+        # Another's artefacts are made of the file that is shipped.
+        backend = backend if backend is not None and backend.emits == emitting.ONNX else None
+        output = self.output if self.emit == emitting.ONNX else None
+        name = "model.onnx" if output is None else output.resolve().name
 
         def is_lossy(snapshot: Snapshot) -> bool:
             return outcome.promise(snapshot) is Effect.LOSSY
@@ -129,7 +137,8 @@ class Compilation(Request):
             speed, outcome.exact_form,
         )  # fmt: skip
         shipped = gates.ship(outcome.snapshots)
-        self.diagnostics += [*said, *shipped.notes]
+        # What the target's own back end would be missing here does not matter where another artefact is asked for.
+        self.diagnostics += [*(d for d in said if self.emit == emitting.ONNX or d.code != "W0801"), *shipped.notes]
         if shipped.verbatim is not None:
             speed.latency = "the input's own bytes are shipped"
         if isinstance(speed.latency, PairedLatency) and speed.latency.verdict == "slower":
@@ -177,6 +186,8 @@ class Compilation(Request):
             "layers": layers(forms.of(shipped.snapshot), self.target, self.symbols, _sites(outcome)),
             "verification": _verification(promise, verifier),
             "accuracy": _accuracy(shipped.loss, self.calibration if self.evaluation is None else self.evaluation),
+            "versions": lowering.versions(shipped.model, self.target),
+            "layers": lowering.layers(forms.of(shipped.snapshot), self.target),
             "diagnostics": report.diagnostic_entries(self.diagnostics),
         }
 

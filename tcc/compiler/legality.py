@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,14 +27,7 @@ def problems(model: Model, target: Target) -> Problems:
             message = f"{what} is {has}, {target.text} takes at most {highest}"
             advice = f"export the model with {what} {highest} or lower"
             found[what] = Diagnostic("E0411", message, model.source, help=advice)
-    own = {(function.domain, function.name) for function in model.ir.functions.values()}
-    for node in model.nodes():
-        if (node.domain, node.op_type) in own:
-            continue
-        reason = target.legality(node.domain, node.op_type, _dtypes(node))
-        if reason is None:
-            continue
-        key = f"{node.domain}::{node.op_type}: {reason}"
+    for key, reason, node in _illegal(model, target):
         if key in found:
             found[key] = replace(found[key], notes=_counted(found[key].notes))
             continue
@@ -42,6 +35,25 @@ def problems(model: Model, target: Target) -> Problems:
         where = node_location(model.source, node.name or "", node.op_type)
         found[key] = Diagnostic(code, reason, where, help="choose another target, or replace the operator")
     return found
+
+
+def nodes(model: Model, target: Target) -> dict[str, list[str]]:
+    """The names of all nodes that each of the problems is about, by the problem's key."""
+    found: dict[str, list[str]] = {}
+    for key, _, node in _illegal(model, target):
+        found.setdefault(key, []).append(node.name or "<unnamed>")
+    return found
+
+
+def _illegal(model: Model, target: Target) -> Iterator[tuple[str, str, onnx_ir.Node]]:
+    """Each node that is not legal: the key of its problem, the reason, the node."""
+    own = {(function.domain, function.name) for function in model.ir.functions.values()}
+    for node in model.nodes():
+        if (node.domain, node.op_type) in own:
+            continue
+        reason = target.legality(node.domain, node.op_type, _dtypes(node))
+        if reason is not None:
+            yield f"{node.domain}::{node.op_type}: {reason}", reason, node
 
 
 def _dtypes(node: onnx_ir.Node) -> set[str]:

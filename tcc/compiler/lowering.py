@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tcc import backends
-from tcc.backends import Backend
+from tcc.backends import Backend, Placement, Settings
 from tcc.compiler import legality
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.inference import annotate
@@ -71,10 +71,23 @@ def _chain(target: Target, source: str) -> tuple[Iterator[Backend], list[Diagnos
     """The back ends to try, and what is to be said of those that are not there."""
     there = backends.names()
     first = next((name for name in target.backends if name in there), "onnxruntime")
-    skipped = target.backends[: target.backends.index(first)] if first in target.backends else target.backends
-    said = [
-        Diagnostic("W0801", f"back end {name} of {target.text} is not part of this tcc, {first} is next", source,
-                   help="the result is an ONNX file; build the engine from it on the device")
-        for name in skipped
-    ]  # fmt: skip
+    said = []
+    if (problem := backends.backend(first).absence()) is not None:
+        message = f"{problem.message}: the result for {target.text} is an ONNX file, not run by it here"
+        advice = "build the engine on the device; --emit=device-script writes what does it"
+        said.append(Diagnostic("W0801", message, source, help=advice))
     return backends.fallbacks(first), said
+
+
+def layers(model: Model, target: Target) -> list[Placement]:
+    """Where the target's first back end would run each node, and in which type; ``model`` has its values' types."""
+    first = next((name for name in target.backends if name in backends.names()), "onnxruntime")
+    return backends.backend(first).explain(model, Settings(target))
+
+
+def versions(model: Model, target: Target) -> dict[str, int]:
+    """The model's opset and IR version beside the newest that the target takes."""
+    return {
+        "opset": model.opset, "max_opset": target.max_opset,
+        "ir_version": model.ir_version, "max_ir_version": target.max_ir_version,
+    }  # fmt: skip

@@ -37,4 +37,5 @@ class Request:
     warnings_as_errors: Sequence[str]
     instruments: Sequence[Instrument]
     log: Callable[[str, int], None]
+    emit: str = "onnx"
     diagnostics: list[Diagnostic] = field(default_factory=list)

@@ -46,7 +46,7 @@ class Shipping:
         original: the input.
         nbytes: of the input's files.
         path: where the model is written, in the workspace.
-        backend: lowers the model; None for plain ONNX that no back end declares to take.
+        backend: writes the model as ONNX; None for plain ONNX that no back end here runs as it is.
         verifier: compares what was written with what was verified.
         loss: of a form on the user's data; None where it is exact or there is no data.
         max_loss: the loss budget.
@@ -129,7 +129,7 @@ class Shipping:
         return f"it takes {made.nbytes} bytes, the exact form {nbytes}"
 
     def _write(self, model: Model) -> tuple[Path, ...]:
-        return model.save(self.path) if self.backend is None else self.backend.lower(model, self.path)
+        return model.save(self.path) if self.backend is None else self.backend.lower(model, self.path).files
 
     def _verify(self, snapshot: Snapshot, *, is_last: bool) -> None:
         if self.verifier is None:

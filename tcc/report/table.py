@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Row = tuple[str, str, str, str]
@@ -31,12 +32,26 @@ def rows(report: Mapping[str, Any]) -> Iterator[Row]:
         yield _count(f"  {name}", before["operators"].get(name, 0), after["operators"].get(name, 0))
     yield _count("parameters", before["parameters"], after["parameters"])
     yield _count("bytes", before["bytes"], after["bytes"])
+    yield from _placed(report.get("layers", ()), report.get("versions"))
     predicted = report["predicted"]
     first, second = predicted["seconds_before"], predicted["seconds_after"]
     yield ("predicted latency", _seconds(first), _seconds(second), _percent(first, second))
     yield _latency(report["measured"]["latency"])
     yield ("largest difference", "", *_difference(report["verification"]))
     yield ("accuracy", "", *_accuracy(report["accuracy"]))
+
+
+def _placed(layers: Sequence[Mapping[str, Any]], versions: Mapping[str, int] | None) -> Iterator[Row]:
+    """How many layers run where, in which types; and whether the target reads the file."""
+    for where in dict.fromkeys(layer["where"] for layer in layers):
+        dtypes = Counter(layer["dtype"] for layer in layers if layer["where"] == where)
+        yield f"layers on {where}", "", str(dtypes.total()), ", ".join(f"{n} {name}" for name, n in dtypes.items())
+    if versions is not None:
+        has, most = (f"{versions[a]} / {versions[b]}" for a, b in (("opset", "ir_version"), _MOST))
+        yield "opset / IR version", "", has, f"the target takes {most}"
+
+
+_MOST = ("max_opset", "max_ir_version")
 
 
 def _count(name: str, before: int, after: int) -> Row:

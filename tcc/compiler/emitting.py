@@ -1,0 +1,168 @@
+"""Turns the shipped ONNX file into what ``--emit`` asks for, and compares what that computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tcc import backends, frontends
+from tcc.backends import Artefact, Backend, Settings
+from tcc.compiler import shipping
+from tcc.compiler.request import Request
+from tcc.compiler.shipping import Shipped
+from tcc.diagnostics import Diagnostic, Exit, TccError, fail
+from tcc.ir.equality import compare
+from tcc.ir.execution import Runner
+from tcc.ir.inference import annotate
+from tcc.ir.model import Model
+
+ONNX = "onnx"
+Feed = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """What was written: ``name`` is that of the main file's place, beside the output that was asked for.
+
+    ``parity`` says how far the artefact's outputs are from ONNX Runtime's on the shipped ONNX file, or why that was
+    not compared.
+    """
+
+    backend: Backend
+    files: tuple[Path, ...]
+    parity: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def entry(self) -> dict[str, Any]:
+        """For the report."""
+        return {
+            "kind": self.backend.emits, "backend": self.backend.name, "files": [file.name for file in self.files],
+            "bytes": sum(file.stat().st_size for file in self.files), "parity": self.parity, **self.facts,
+        }  # fmt: skip
+
+
+def require_emitter(kind: str) -> Backend:
+    """The back end that writes this kind of artefact here.
+
+    Raises:
+        TccError: E0233 for a kind that there is not, E0804 where what it needs is not installed.
+    """
+    if kind not in backends.kinds():
+        raise fail(Exit.USAGE, "E0233", f"nothing emits {kind!r}", help=f"use one of {', '.join(backends.kinds())}")
+    chosen = backends.emitters(kind)[0]
+    if (problem := chosen.absence()) is not None:
+        others = [found.name for found in backends.emitters(kind)[1:]]
+        notes = (f"{', '.join(others)} would do as well, and is not installed either",) if others else ()
+        raise TccError(Exit.BACKEND, [Diagnostic(problem.code, problem.message, "", notes, problem.help)])
+    return chosen
+
+
+@dataclass(frozen=True)
+class Emission:
+    """What artefacts are made from and with.
+
+    Args:
+        shipped: the ONNX file that was verified, and its weights' file where there is one.
+        source: the name of the input, for messages.
+        settings: what lowering depends on.
+        feeds: inputs that the artefact is compared on.
+    """
+
+    shipped: Sequence[Path]
+    source: str
+    settings: Settings
+    feeds: Sequence[Feed]
+
+    def model(self) -> Model:
+        """The shipped model with the types of its values, under the input's name."""
+        model = frontends.load(self.shipped[0])
+        annotate(model)
+        model.source = self.source
+        return model
+
+
+def emit(kind: str, path: Path, made_of: Emission) -> Emitted:
+    """Lower the shipped ONNX file with the back end of that kind, else with the next one of its declared chain.
+
+    A back end that fails, crashes or computes something else is left for the next one with a warning; the chain ends
+    at ONNX Runtime, for which the file is the ONNX file itself, with the suffix ``.onnx``.
+
+    Raises:
+        TccError: see ``require_emitter``; exit USAGE where a file cannot be written.
+    """
+    said: list[Diagnostic] = []
+    for backend in backends.fallbacks(require_emitter(kind).name):
+        if backend.emits == ONNX:
+            made = backend.lower(made_of.model(), path.with_suffix(backend.suffix))
+            return Emitted(backend, made.files, "the ONNX file itself", made.facts, tuple(said))
+        if backend.absence() is not None:
+            continue
+        try:
+            emitted = _lowered(backend, path, made_of)
+            return replace(emitted, diagnostics=(*said, *emitted.diagnostics))
+        except TccError as error:
+            if error.exit_code not in {Exit.BACKEND, Exit.UNSUPPORTED}:
+                raise
+            said += [_given_up(backend, problem) for problem in error.diagnostics]
+    raise AssertionError("every chain ends at ONNX Runtime")
+
+
+def _lowered(backend: Backend, path: Path, made_of: Emission) -> Emitted:
+    feeds, settings = made_of.feeds, made_of.settings
+    if feeds:
+        shapes = {name: list(value.shape) for name, value in feeds[0].items() if hasattr(value, "shape")}
+        settings = replace(settings, options={**settings.options, "shapes": shapes})
+    model = made_of.model()
+    place = path if backend.emits != ONNX else path.with_suffix(backend.suffix)
+    made = backend.lower(model, place, settings)
+    parity, reason = _parity(backend, made_of.shipped[0], made, feeds)
+    diagnostics = [*made.diagnostics]
+    if reason:
+        message = f"what {backend.name} computes was not compared: {reason}"
+        diagnostics.append(Diagnostic("W0813", message, path.name, help="compare the outputs where it runs"))
+    return Emitted(backend, made.files, parity or f"unchecked: {reason}", made.facts, tuple(diagnostics))
+
+
+def _parity(backend: Backend, source: Path, made: Artefact, feeds: Sequence[Feed]) -> tuple[str, str]:
+    """The comparison in words, or why there is none.
+
+    Raises:
+        TccError: E0812 where the outputs differ by more than the back end's tolerance.
+    """
+    if reason := backend.unrunnable() or ("" if feeds else "no inputs run through the model"):
+        return "", reason
+    reference, loaded = Runner(source), backend.load(made.files[0])
+    worst = [compare(reference.run(f), loaded.run(f), bits=False, rtol=backend.tolerance) for f in feeds]
+    found = max(worst, key=lambda c: (not c.equal, c.largest_scaled))
+    if not found.equal:
+        raise fail(Exit.BACKEND, "E0812", f"{backend.name} computes something else than onnxruntime: {found.text()}")
+    return found.text(), ""
+
+
+def _given_up(backend: Backend, problem: Diagnostic) -> Diagnostic:
+    message = f"{backend.name} is given up, {backend.fallback} is next: {problem.code} {problem.message}"
+    return Diagnostic("W0802", message, problem.where, problem.notes, problem.help)
+
+
+def of(request: Request, folder: Path, shipped: Shipped, feeds: Sequence[Feed]) -> Emitted | None:
+    """What the request asks for besides plain ONNX, in ``folder``; what is to be said goes to the request."""
+    if request.emit == ONNX:
+        return None
+    place = folder / "emitted"
+    place.mkdir()
+    name = shipped.files[0].name if request.output is None else request.output.resolve().name
+    settings = Settings(request.target, request.symbols, request.target.threads)
+    emitted = emit(request.emit, place / name, Emission(shipped.files, shipped.model.source, settings, feeds))
+    request.diagnostics += emitted.diagnostics
+    return emitted
+
+
+def publish(files: Sequence[Path], output: Path | None) -> tuple[Path, ...]:
+    """Put the files in their places beside ``output``; a fallback's has its own suffix."""
+    if output is None:
+        return ()
+    name = files[0].name
+    return shipping.publish(files, output if output.resolve().name == name else output.with_name(name))
