@@ -97,7 +97,7 @@ def test_no_script_without_being_asked_and_none_for_a_processor(digits: Path, tm
 
 def test_the_report_has_the_layer_table_and_the_versions(digits: Path) -> None:
     report = tcc.compile(digits / "digits.onnx", 3, "jetson").report
-    convolutions = [layer for layer in report["layers"] if layer["operator"] == "Conv"]
+    convolutions = [layer for layer in report["placement"] if layer["operator"] == "Conv"]
     assert len(convolutions) == 4
     assert {layer["where"] for layer in convolutions} == {"tensorrt"}
     assert report["versions"]["max_opset"] == 20
@@ -182,7 +182,7 @@ def test_quantised_models_build(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     result = tcc.compile(path, 0, "l4", emit="engine", output=tmp_path / "q.engine")
     assert result.files[0].name == "q.engine"
-    (convolution,) = [layer for layer in result.report["layers"] if layer["operator"] == "Conv"]
+    (convolution,) = [layer for layer in result.report["placement"] if layer["operator"] == "Conv"]
     assert convolution["dtype"] == "int8"
 
 

@@ -187,7 +187,7 @@ class Compilation(Request):
             "verification": _verification(promise, verifier),
             "accuracy": _accuracy(shipped.loss, self.calibration if self.evaluation is None else self.evaluation),
             "versions": lowering.versions(shipped.model, self.target),
-            "layers": lowering.layers(forms.of(shipped.snapshot), self.target),
+            "placement": lowering.placement(forms.of(shipped.snapshot), self.target),
             "diagnostics": report.diagnostic_entries(self.diagnostics),
         }
 

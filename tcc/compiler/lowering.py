@@ -79,7 +79,7 @@ def _chain(target: Target, source: str) -> tuple[Iterator[Backend], list[Diagnos
     return backends.fallbacks(first), said
 
 
-def layers(model: Model, target: Target) -> list[Placement]:
+def placement(model: Model, target: Target) -> list[Placement]:
     """Where the target's first back end would run each node, and in which type; ``model`` has its values' types."""
     first = next((name for name in target.backends if name in backends.names()), "onnxruntime")
     return backends.backend(first).explain(model, Settings(target))

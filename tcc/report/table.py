@@ -32,7 +32,7 @@ def rows(report: Mapping[str, Any]) -> Iterator[Row]:
         yield _count(f"  {name}", before["operators"].get(name, 0), after["operators"].get(name, 0))
     yield _count("parameters", before["parameters"], after["parameters"])
     yield _count("bytes", before["bytes"], after["bytes"])
-    yield from _placed(report.get("layers", ()), report.get("versions"))
+    yield from _placed(report.get("placement", ()), report.get("versions"))
     predicted = report["predicted"]
     first, second = predicted["seconds_before"], predicted["seconds_after"]
     yield ("predicted latency", _seconds(first), _seconds(second), _percent(first, second))
