@@ -91,7 +91,8 @@ class Roofline:
         computing = self._computing(_padded(work, count, node, self.target.alignment), speed)
         moving = (streamed + kept / (CACHED if kept <= self._cached else 1.0)) / self.target.bandwidth
         efficiency = operations.GROUPED if _is_grouped(count, attributes) else count.efficiency
-        return Price(max(computing, moving) / efficiency + launch, work, streamed + kept)
+        kernels = self.target.composed.get(operator, 1)
+        return Price(kernels * (max(computing, moving) / efficiency + launch), work, streamed + kept)
 
     def _size(self, tensor: TensorType) -> Sized:
         shape = tensor.sizes(self._symbols, self._default)

@@ -109,6 +109,8 @@ original_constant = relation("original_constant", Tensor, egg_fn="original_const
 """Fact: the tensor is an initialiser of the imported model, not one that a rule has made."""
 view: Callable[[Tensor, Tensor], Unit] = relation("view", Tensor, Tensor, egg_fn="view")  # type: ignore[call-overload]
 """Fact: the first tensor has the second one's elements in the same row-major order, under another shape."""
+form = relation("form", Tensor, Tensor, String, String)
+"""Fact: the first tensor is the formula of this name of the second, under these attributes: a step of a pattern."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,11 @@ def _operator(name: str, inputs: int) -> Callable[..., Tensor]:
     def five(
         a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, attributes: StringLike = NO_ATTRIBUTES
     ) -> Tensor: ...
+    def six(
+        a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, f: Tensor, attributes: StringLike = NO_ATTRIBUTES
+    ) -> Tensor: ...
 
-    constructor: Callable[..., Tensor] = _declare(name, (one, two, three, four, five)[inputs - 1], inputs)
+    constructor: Callable[..., Tensor] = _declare(name, (one, two, three, four, five, six)[inputs - 1], inputs)
     return constructor
 
 
@@ -167,6 +172,8 @@ def _several(name: str) -> Callable[..., Results]:
 # One line an operator, its inputs in the order of the operator's schema (the widest version's).
 Abs = _operator("Abs", 1)
 Add = _operator("Add", 2)
+Attention = _operator("Attention", 6)
+AveragePool = _operator("AveragePool", 1)
 BatchNormalization = _operator("BatchNormalization", 5)
 Cast = _operator("Cast", 1)
 Ceil = _operator("Ceil", 1)
@@ -174,9 +181,11 @@ Clip = _operator("Clip", 3)
 Concat = _variadic("Concat")
 Conv = _operator("Conv", 3)
 ConvTranspose = _operator("ConvTranspose", 3)
+Cos = _operator("Cos", 1)
 DequantizeLinear = _operator("DequantizeLinear", 3)
 Div = _operator("Div", 2)
 Dropout = _operator("Dropout", 3)
+Einsum = _variadic("Einsum")
 Equal = _operator("Equal", 2)
 Erf = _operator("Erf", 1)
 Exp = _operator("Exp", 1)
@@ -184,14 +193,25 @@ Expand = _operator("Expand", 2)
 Flatten = _operator("Flatten", 1)
 Floor = _operator("Floor", 1)
 Gather = _operator("Gather", 2)
+Gelu = _operator("Gelu", 1)
 Gemm = _operator("Gemm", 3)
+GlobalAveragePool = _operator("GlobalAveragePool", 1)
+GroupNormalization = _operator("GroupNormalization", 3)
+HardSigmoid = _operator("HardSigmoid", 1)
+HardSwish = _operator("HardSwish", 1)
 Identity = _operator("Identity", 1)
+InstanceNormalization = _operator("InstanceNormalization", 3)
+IsNaN = _operator("IsNaN", 1)
+LayerNormalization = _operator("LayerNormalization", 3)
 LeakyRelu = _operator("LeakyRelu", 1)
 Log = _operator("Log", 1)
+LogSoftmax = _operator("LogSoftmax", 1)
 MatMul = _operator("MatMul", 2)
 Max = _variadic("Max")
+MaxPool = _operator("MaxPool", 1)
 Mean = _variadic("Mean")
 Min = _variadic("Min")
+Mish = _operator("Mish", 1)
 Mul = _operator("Mul", 2)
 Neg = _operator("Neg", 1)
 Not = _operator("Not", 1)
@@ -199,21 +219,29 @@ Pad = _operator("Pad", 4)
 Pow = _operator("Pow", 2)
 QuantizeLinear = _operator("QuantizeLinear", 3)
 Reciprocal = _operator("Reciprocal", 1)
+ReduceLogSumExp = _operator("ReduceLogSumExp", 2)
+ReduceMax = _operator("ReduceMax", 2)
 ReduceMean = _operator("ReduceMean", 2)
 ReduceSum = _operator("ReduceSum", 2)
 Relu = _operator("Relu", 1)
 Reshape = _operator("Reshape", 2)
+Resize = _operator("Resize", 4)
+RMSNormalization = _operator("RMSNormalization", 2)
+RotaryEmbedding = _operator("RotaryEmbedding", 4)
 Round = _operator("Round", 1)
 Shape = _operator("Shape", 1)
 Sigmoid = _operator("Sigmoid", 1)
+Sin = _operator("Sin", 1)
 Size = _operator("Size", 1)
 Slice = _operator("Slice", 5)
 Softmax = _operator("Softmax", 1)
+Softplus = _operator("Softplus", 1)
 Split = _several("Split")
 Sqrt = _operator("Sqrt", 1)
 Squeeze = _operator("Squeeze", 2)
 Sub = _operator("Sub", 2)
 Sum = _variadic("Sum")
+Swish = _operator("Swish", 1)
 Tanh = _operator("Tanh", 1)
 Tile = _operator("Tile", 2)
 Transpose = _operator("Transpose", 1)

@@ -139,6 +139,8 @@ class Choosing:
     def _price(self, c: int, node: ENode) -> Price | None:
         if node.operator in {"project", "absent", "value", "literal"}:
             return Price()
+        if self._is_refused(self._operator(node)):
+            return None
         quantized = self._quantized
         constants = [self.frozen.classes[i].constant for i in node.inputs]
         # What depends on no input is computed when the model is loaded, whoever runs it.
@@ -169,6 +171,14 @@ class Choosing:
             return self.prices.target.launch_overhead
         kinds = [self.frozen.classes[i].kind for i in node.inputs]
         return self.prices.price(operator, self._attributes(node), kinds, self._outputs(c, node), constants).seconds
+
+    def _is_refused(self, operator: str) -> bool:
+        """Whether the target does not take an operator that only rules would bring in."""
+        return operator in self.prices.target.illegal_operators and operator not in self._held
+
+    @cached_property
+    def _held(self) -> frozenset[str]:
+        return frozenset(node.op_type for node in self.imported.graph)
 
     def _is_bias(self, node: ENode) -> bool:
         """Whether an Add only adds a constant vector to a matrix product."""

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Exit, TccError
 from tcc.ir import emission, importing, translated
+from tcc.ir.conversion import ConversionError
 from tcc.ir.frozen import freeze
 from tcc.ir.inference import Annotation, annotate
 from tcc.ir.model import Model
 from tcc.ir.problem import Weights
 from tcc.ir.saturation import Limits, saturate
+from tcc.passes import _raising
 from tcc.passes._choosing import Choosing
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.rewrites import Equality, siblings, stored
@@ -34,12 +36,15 @@ class Simplify(Pass):
         only: names of the rules to use, joined by ``+``; empty for all.
         iterations: limit on saturation.
         nodes: limit on the e-graph's size.
+        newer: whether the model may be written in a newer opset, as far as the target takes it, where that lets
+            rules write operators that its own opset lacks; only with ``equality=value``.
     """
 
     equality: str = "value"
     only: str = ""
     iterations: int = 12
     nodes: int = 200_000
+    newer: bool = True
 
     effect: ClassVar[Effect] = Effect.VALUE
 
@@ -48,22 +53,59 @@ class Simplify(Pass):
         """Bits where only such rules run."""
         return Effect(self.equality)
 
+    def rules(self) -> tuple[Stored, ...]:
+        """The rules that these options allow."""
+        allowed = {Equality.BITS} if self.equality == "bits" else set(Equality)
+        names = set(self.only.split("+")) if self.only else None
+        return tuple(r for r in stored() if r.equality in allowed and (names is None or r.name in names))
+
     def run(self, model: Model, context: Context) -> PassResult:
         """Simplify the graph and the bodies inside it."""
         if not model.opset:
             return PassResult(
                 model, changed=False, facts={"declined": "the model uses no operator of the default domain"}
             )
+        raising: dict[str, Any] = {}
+        if self.newer and self.equality == "value" and (made := self._in_newer_opset(model, context, raising)):
+            return made
+        changed, graphs = self._simplify(model, context)
+        return PassResult(model, changed, {"graphs": graphs, **raising})
+
+    def _simplify(self, model: Model, context: Context) -> tuple[bool, list[dict[str, Any]]]:
         found = annotate(model)
         price = Roofline(context.target, context.symbols)
-        facts: dict[str, Any] = {"graphs": []}
+        records = []
         changed = False
         for graph in [*_innermost_first(model.graph), model.graph]:
             known = found if graph is model.graph else Annotation()
             done, record = _GraphRun(self, model, graph, price, context, known).run()
             changed |= done
-            facts["graphs"].append(record)
-        return PassResult(model, changed, facts)
+            records.append(record)
+        return changed, records
+
+    def _in_newer_opset(self, model: Model, context: Context, facts: dict[str, Any]) -> PassResult | None:
+        """The model simplified in the lowest opset that has all that was chosen; None where a newer one gains nothing.
+
+        The newest that rules ask for shows what is chosen, the lowest that holds it is what is written.
+        """
+        rules = self.rules()
+        result, left = None, [*_raising.candidates(model, rules, context.target)]
+        while left:
+            opset = left.pop(0)
+            try:
+                made = _raising.raised(model, opset, context)
+            except ConversionError as error:
+                facts["opset"] = {"from": model.opset, "declined": str(error)}
+                continue
+            _, graphs = self._simplify(made, context)
+            lowest = _raising.needed(made, rules, model.opset)
+            if lowest == model.opset:
+                facts["opset"] = {"from": model.opset, "declined": f"nothing that opset {opset} brings is chosen"}
+                return None
+            raised = {"from": model.opset, "to": opset}
+            left = [lowest] if result is None and lowest < opset else []
+            result = PassResult(made, changed=True, facts={"graphs": graphs, "opset": raised})
+        return result
 
 
 def _innermost_first(graph: onnx_ir.Graph) -> list[onnx_ir.Graph]:
@@ -86,7 +128,7 @@ class _GraphRun:
         imported = importing.import_graph(self.graph, self.found)
         if self.options.equality == "value" and not self.options.only:
             siblings.join_siblings(imported, opset)
-        chosen, operators = relevant(self._rules(), frozenset(imported.operators), opset)
+        chosen, operators = relevant(self.options.rules(), frozenset(imported.operators), opset)
         limits = Limits(self.options.nodes, self.options.iterations)
         ended = saturate(
             imported.egraph,
@@ -121,11 +163,6 @@ class _GraphRun:
             "gap": choice.extraction.gap,
         }
         return True, record
-
-    def _rules(self) -> tuple[Stored, ...]:
-        allowed = {Equality.BITS} if self.options.equality == "bits" else set(Equality)
-        names = set(self.options.only.split("+")) if self.options.only else None
-        return tuple(r for r in stored() if r.equality in allowed and (names is None or r.name in names))
 
 
 def taken_names(model: Model) -> set[str]:

@@ -26,6 +26,13 @@ def is_float(kind: str) -> bool:
 
 
 @condition
+def is_single(kind: str) -> bool:
+    """The element type is single precision, for which every runtime has a kernel of every operator."""
+    found = parse_kind(kind)
+    return found is not None and found.dtype == "float32"
+
+
+@condition
 def is_integer(kind: str) -> bool:
     """The element type is an integer one."""
     found = parse_kind(kind)

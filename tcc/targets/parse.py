@@ -137,6 +137,7 @@ def _build(
         stack=spelling.stack,
         power=options.get("power", ""),
         features=tuple(chosen),
+        composed=FrozenMapping(facts["operators"].get("composed", {})),
         notes=notes,
         sources=FrozenMapping({block: facts[block]["source"] for block in SOURCED}),
     )

@@ -117,7 +117,9 @@ FACTS: dict[str, Check] = {
     "description": text,
     "kind": one_of("cpu", "gpu"),
     "backends": texts,
-    "operators": table({"source": text, "domains": texts, "illegal": texts, "dtypes": dtypes}),
+    "operators": table(
+        {"source": text, "domains": texts, "illegal": texts, "dtypes": dtypes}, {"composed": mapping(count)}
+    ),
     "onnx": table({"source": text, "max_opset": count, "max_ir_version": count}),
     "quantization": table({
         "source": text, "activation": one_of("uint8", "int8"), "weight": one_of("uint8", "int8"), "per_channel": flag,

@@ -68,6 +68,7 @@ class Target:
     ``bandwidth`` in bytes per second; ``launch_overhead`` in seconds per kernel; ``memory`` and the caches
     in bytes; ``alignment`` in elements, the multiple of channels that fills the vector lanes.
     ``single_thread`` is the part of the peak that one thread reaches (1 on a GPU).
+    ``composed`` says of operators for which the runtime has no kernel of its own how many others it runs instead.
     ``text`` is the spelling that gives this target again; ``sources`` says where each block of numbers is from.
     """
 
@@ -94,6 +95,7 @@ class Target:
     stack: str = ""
     power: str = ""
     features: tuple[str, ...] = ()
+    composed: FrozenMapping[int] = field(default=FrozenMapping())
     notes: tuple[str, ...] = field(default=(), compare=False)
     sources: FrozenMapping[str] = field(default=FrozenMapping(), compare=False, repr=False)
 

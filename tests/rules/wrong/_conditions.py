@@ -7,6 +7,7 @@ from __future__ import annotations
 from tcc.ir import attributes
 from tcc.ir.facts import Known, integers, parse_kind, parse_known
 from tcc.ir.host import DECLINED, condition, text_function
+from tcc.rewrites import _normalized as normal
 
 
 @text_function
@@ -104,3 +105,11 @@ def is_vector_of_one(known: str) -> bool:
     """A known value is a vector of one."""
     value = parse_known(known)
     return value is not None and value.shape == (1,)
+
+
+@text_function
+def layer(kind: str, first: str, first_axes: str, second: str, second_axes: str) -> str:
+    """The attributes of a LayerNormalization, its epsilon left at the default."""
+    return normal.layer.__wrapped__(  # type: ignore[attr-defined,no-any-return]
+        kind, first, first_axes, second, second_axes, Known("float32", (), (1e-5,)).text()
+    )

@@ -1,0 +1,84 @@
+"""Decides whether a newer opset lets more rules write what they are for, and has the model converted to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import cache
+
+import onnx
+
+from tcc.ir import conversion
+from tcc.ir.model import Model
+from tcc.passes.base import Context
+from tcc.passes.canonicalize import Canonicalize
+from tcc.rewrites.rule import Stored
+from tcc.targets import Target
+
+
+def candidates(model: Model, rules: Sequence[Stored], target: Target) -> tuple[int, ...]:
+    """Opsets worth a try, the newest first: those in which rules that may match write an operator of their own.
+
+    An operator counts that the model's opset does not have and that the target takes and has a kernel for.
+    """
+    if not model.opset:
+        return ()
+    highest = min(target.max_opset, conversion.newest_opset())
+    present = frozenset(node.op_type for node in model.graph if node.domain == "")
+    wanted = {
+        rule.first_opset
+        for rule in rules
+        if model.opset < rule.first_opset <= highest
+        and rule.applies(present, highest)
+        and any(_is_for(rule, operator, model.opset, target) for operator in rule.mentions)
+        and conversion.lowest_ir_version(rule.first_opset) <= target.max_ir_version
+    }
+    return tuple(sorted(wanted, reverse=True))
+
+
+def _is_for(rule: Stored, operator: str, opset: int, target: Target) -> bool:
+    own = operator not in target.illegal_operators and operator not in target.composed
+    return own and opset < first_version(operator) <= rule.first_opset
+
+
+def needed(model: Model, rules: Sequence[Stored], opset: int) -> int:
+    """The lowest opset with all operators of a simplified model that came from rules beyond ``opset``."""
+    return lowest_for({node.op_type for node in model.graph if node.domain == ""}, rules, opset)
+
+
+def lowest_for(operators: Collection[str], rules: Sequence[Stored], opset: int) -> int:
+    """``opset`` where it has all these operators, else the lowest in which the rules write those that it lacks."""
+    newer = {operator for operator in operators if first_version(operator) > opset}
+    least = [
+        min((r.first_opset for r in rules if operator in r.mentions and r.first_opset > opset), default=opset)
+        for operator in newer
+    ]
+    return max([opset, *least])
+
+
+@cache
+def first_version(operator: str) -> int:
+    """The opset that brought an operator of the default domain."""
+    return _first_versions().get(operator, 0)
+
+
+@cache
+def _first_versions() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if schema.domain == "":
+            found[schema.name] = min(schema.since_version, found.get(schema.name, schema.since_version))
+    return found
+
+
+def raised(model: Model, opset: int, context: Context) -> Model:
+    """The model in this opset, in canonical form.
+
+    Raises:
+        ConversionError: there is no such form.
+    """
+    made = conversion.converted(model, opset)
+    made = Canonicalize().run(made, context).model
+    if made.node_count > model.node_count:
+        message = f"in opset {opset} the model has {made.node_count - model.node_count} more nodes"
+        raise conversion.ConversionError(message)
+    return made
