@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tcc
-from tcc import cli
+from tcc import backends, cli
 from tcc.compiler import budgets, search
 from tcc.compiler.budgets import Budgets, Cost, Limit
 from tcc.compiler.search import Point
@@ -182,3 +182,22 @@ def test_the_loss_is_the_drop_of_the_users_metric(digits: Path, tmp_path: Path) 
     assert made.report["accuracy"]["metric"].endswith("mine drop")
     with pytest.raises(TccError, match="no labels"):
         tcc.compile(digits / "digits.onnx", "z", TARGET, evaluation=arrays)
+
+
+def test_the_front_is_written_as_models_that_run(digits: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.onnx"
+    made = tcc.compile(
+        digits / "digits.onnx", "z", TARGET, calibration=digits / "digits_calib.npz", output=output, pareto=3,
+        max_loss=0.05,
+    )  # fmt: skip
+    entries = made.report["pareto"]
+    assert 2 <= len(entries) <= 3
+    assert {f.name for f in tmp_path.iterdir()} == {"out.onnx", *(entry["file"] for entry in entries)}
+    losses = [entry["loss"] for entry in entries]
+    assert losses == sorted(losses)
+    for entry in entries:
+        path = tmp_path / entry["file"]
+        assert path.stat().st_size == entry["bytes"]
+        with np.load(evaluation(digits)) as loaded:
+            (scores,) = backends.backend("onnxruntime").load(path).run({"image": loaded["image"][:8]})
+        assert scores.shape == (8, 10)

@@ -103,6 +103,10 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         help="what is minimised within the budgets (default: the level's: latency for -O3, size for -Os and -Oz)",
     )  # fmt: skip
     group.add_argument(
+        "--pareto", type=int, default=0, metavar="N",
+        help="write N programs of the front of loss, bytes and latency beside OUT, as <stem>.pareto<i>.onnx",
+    )  # fmt: skip
+    group.add_argument(
         "--dim", type=arguments_.dimension, action="append", default=[], metavar="NAME=SIZE",
         help="the size of a symbolic dimension, for prices and generated inputs",
     )  # fmt: skip
@@ -173,6 +177,7 @@ def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printe
             max_size=arguments.max_size,
             max_latency=arguments.max_latency,
             objective=arguments.objective,
+            pareto=arguments.pareto,
             symbols=dict(arguments.dim),
             seconds=arguments.time_limit,
             measure=not arguments.no_measure,

@@ -37,6 +37,7 @@ def compile(  # noqa: A001 - what a compiler does
     max_size: float | str | None = None,
     max_latency: float | str | None = None,
     objective: str = "",
+    pareto: int = 0,
     symbols: Mapping[str, int] | None = None,
     seconds: float = 10.0,
     verify: bool = True,
@@ -63,6 +64,8 @@ def compile(  # noqa: A001 - what a compiler does
         max_size: the budget of bytes on disk: a number, or text as ``"2MiB"`` or ``"50%"`` of the input's.
         max_latency: the budget of seconds a run: a number, or text as ``"5ms"`` or ``"0.7x"`` of the input's.
         objective: ``latency`` or ``size``, what is minimised within the budgets; the level's own by default.
+        pareto: how many programs of the front (loss, bytes, predicted latency) to write beside the output, as
+            ``<stem>.pareto<i>.onnx``.
         symbols: sizes of symbolic dimensions, for generated inputs and for prices.
         seconds: the limit on each solver's time.
         verify: whether every pass and the written file are checked.
@@ -83,7 +86,7 @@ def compile(  # noqa: A001 - what a compiler does
         passes=_passes(levels.pipeline_text(opt_level) if passes is None else passes),
         output=None if output is None else Path(output), calibration=calibration, evaluation=evaluation,
         metric=metric, inputs=inputs, budgets=_budgets(max_loss, max_size, max_latency),
-        objective=levels.objective(objective, opt_level), pareto=0, symbols=dict(symbols or {}), seconds=seconds,
+        objective=levels.objective(objective, opt_level), pareto=pareto, symbols=dict(symbols or {}), seconds=seconds,
         verify=verify, measure=measure, warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments),
         log=log,
         emit=emit,

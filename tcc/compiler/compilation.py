@@ -55,14 +55,18 @@ class Compilation(Request):
             outcome = programs.best(model, original, facts.bytes)
             forms = TypedForms(outcome)
             speed = self._speed(folder, outcome, forms, verifier)
-            shipped = self._ship(folder, facts.bytes, outcome, forms, speed, verifier=verifier, loss=loss)
+            output = self.output if self.emit == emitting.ONNX else None
+            name = "model.onnx" if output is None else output.resolve().name
+            shipped = self._ship(folder / name, facts.bytes, outcome, forms, speed, verifier=verifier, loss=loss)
+            front = self._front(folder, programs, facts.bytes, verifier, loss)
             emitted = emitting.of(self, folder, shipped, () if verifier is None else verifier.feeds)
             warnings.raise_errors(self.diagnostics, self.warnings_as_errors)
             made = self._report(facts, shipped, outcome, verifier, forms) | programs.report()
             if emitted is not None:
                 made["artefact"] = emitted.entry()
             made["measured"] = _measured(outcome, speed.latency, time.perf_counter() - started)
-            files = emitting.publish(shipped.files if emitted is None else emitted.files, self.output)
+            made["pareto"] = [entry for entry, _ in front]
+            files = self._publish(shipped.files if emitted is None else emitted.files, front)
         plain = report.plain(made)
         return Result(shipped.model, outcome.records, tuple(self.diagnostics), plain, files, shipped.verbatim)
 
@@ -110,9 +114,32 @@ class Compilation(Request):
             return Verifier(original, data.whole(self.inputs, model), self.symbols)
         return Verifier(original, tuple(self.inputs or ()), self.symbols)
 
+    def _front(
+        self, folder: Path, programs: Programs, nbytes: int, verifier: Verifier | None, loss: LossOf
+    ) -> list[tuple[dict[str, Any], Shipped]]:
+        """The programs of the front, each held to the gates like the one that is shipped, and its report entry."""
+        made = []
+        name = Path("model.onnx" if self.output is None else self.output.name)
+        (folder / "pareto").mkdir()
+        for number, point in enumerate(programs.front(self.pareto), 1):
+            forms = TypedForms(point.outcome)
+            speed = self._speed(folder, point.outcome, forms, verifier, "not asked for")
+            path = folder / "pareto" / f"{name.stem}.pareto{number}{name.suffix}"
+            shipped = self._ship(path, nbytes, point.outcome, forms, speed, verifier=verifier, loss=loss)
+            if shipped.snapshot is point.outcome.snapshots[-1]:
+                made.append((point.entry() | {"file": path.name}, shipped))
+        return made
+
+    def _publish(self, made: Sequence[Path], front: Sequence[tuple[Mapping[str, Any], Shipped]]) -> tuple[Path, ...]:
+        files = emitting.publish(made, self.output)
+        for entry, form in front if self.output is not None else ():
+            assert self.output is not None
+            files += shipping.publish(form.files, self.output.with_name(entry["file"]))
+        return files
+
     def _ship(
         self,
-        folder: Path,
+        path: Path,
         nbytes: int,
         outcome: Outcome,
         forms: TypedForms,
@@ -125,14 +152,12 @@ class Compilation(Request):
         backend, said = lowering.choose(forms, self.target, tolerant=tolerant)
         # Another's artefacts are made of the file that is shipped.
         backend = backend if backend is not None and backend.emits == emitting.ONNX else None
-        output = self.output if self.emit == emitting.ONNX else None
-        name = "model.onnx" if output is None else output.resolve().name
 
         def is_lossy(snapshot: Snapshot) -> bool:
             return outcome.promise(snapshot) is Effect.LOSSY
 
         gates = Shipping(
-            outcome.snapshots[0], nbytes, folder / name, backend, verifier,
+            outcome.snapshots[0], nbytes, path, backend, verifier,
             lambda snapshot: loss(snapshot) if is_lossy(snapshot) else None, self.budgets.loss, is_lossy,
             speed, outcome.exact_form,
         )  # fmt: skip
@@ -146,16 +171,18 @@ class Compilation(Request):
             self.diagnostics.append(Diagnostic("W0705", message, shipped.model.source))
         return shipped
 
-    def _speed(self, folder: Path, outcome: Outcome, forms: TypedForms, verifier: Verifier | None) -> SpeedGate:
+    def _speed(
+        self, folder: Path, outcome: Outcome, forms: TypedForms, verifier: Verifier | None, why_not: str = ""
+    ) -> SpeedGate:
         """The gate of speed; what was named pass by pass, or is asked for however slow, is measured only."""
         feeds = () if verifier is None else verifier.feeds
         unmeasured = measuring.unmeasurable(self.target) or ("" if feeds else "no inputs run through the model")
         return SpeedGate(
             self.target, outcome.snapshots[0], folder, feeds,
-            unmeasured if self.measure else "not asked for",
+            why_not or (unmeasured if self.measure else "not asked for"),
             lambda snapshot: report.predicted_seconds(forms.of(snapshot), self.target, self.symbols),
             outcome.exact_form,
-            refuses=bool(self.level) and self.level not in HOWEVER_SLOW,
+            refuses=not why_not and bool(self.level) and self.level not in HOWEVER_SLOW,
         )  # fmt: skip
 
     def _report(

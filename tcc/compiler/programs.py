@@ -13,6 +13,7 @@ from tcc.compiler.accuracy import LossOf
 from tcc.compiler.budgets import Cost
 from tcc.compiler.request import Request
 from tcc.compiler.search import Branch, Point, Search
+from tcc.compiler.shipping import as_written
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
@@ -79,6 +80,13 @@ class Programs:
         self._clear(made.stages)
         return outcome
 
+    def front(self, count: int) -> list[Point]:
+        """At most ``count`` of the programs that keep all budgets and that no other one beats, evenly spread."""
+        found = list(search.front([point for point in self.points if not point.exceeds]))
+        if count < 2 or len(found) <= count:
+            return found[:count]
+        return [found[round(i * (len(found) - 1) / (count - 1))] for i in range(count)]
+
     def report(self) -> dict[str, Any]:
         """The points, for the report."""
         if not self.points:
@@ -123,7 +131,11 @@ class Programs:
         end = lossy[-1] + 1 if lossy else 0
         then, suffix = rest[:end], rest[end:]
         shapes = ["", *levels.PRUNED] if self.asked.level and self.samples else [""]
-        branches = [Branch(parse(shape), then) for shape in shapes if shape or then]
+        shares = (0.125, 0.25, 0.5, 1.0) if self.asked.pareto else (1.0,)
+        branches = [
+            Branch(parse(shape), then, share) for shape in shapes if shape or then
+            for share in (shares if not shape else (1.0,))
+        ]  # fmt: skip
         self.points = made.run(start, branches, suffix)
         self.asked.diagnostics += made.notes
         self.chosen = made.choose(search.OBJECTIVES[self.asked.objective])
@@ -153,7 +165,8 @@ class Programs:
         if (known := self._written.get(id(snapshot))) is None:
             folder = self.folder / f"point{len(self._written)}"
             folder.mkdir()
-            known = self._written[id(snapshot)] = (snapshot, snapshot.model().save(folder / "model.onnx"))
+            model = as_written(self.loss.original, snapshot)
+            known = self._written[id(snapshot)] = (snapshot, model.save(folder / "model.onnx"))
         return known[1]
 
     def _is_measurable(self) -> bool:

@@ -20,10 +20,14 @@ _CLOSE = 1e-9
 
 @dataclass(frozen=True)
 class Branch:
-    """One way to compress: ``first`` shapes the model (pruning), ``then`` chooses within that shape."""
+    """One way to compress: ``first`` shapes the model (pruning), ``then`` chooses within that shape.
+
+    ``share`` is the part of the loss budget that it may spend: smaller ones give the front more points.
+    """
 
     first: tuple[Pass, ...]
     then: tuple[Pass, ...]
+    share: float = 1.0
 
     @property
     def text(self) -> str:
@@ -106,7 +110,7 @@ class Search:
                 return False
             if shaped.snapshots[-1] is start.snapshots[-1]:
                 return True  # nothing was pruned: the program is one that there is already
-        context = replace(self.context, max_loss=self.budgets.loss - spent)
+        context = replace(self.context, max_loss=self.budgets.loss * branch.share - spent)
         try:
             self._add(branch.text, self.extend(shaped, (*branch.then, *suffix), context))
         except TccError as error:

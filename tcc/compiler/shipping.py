@@ -72,7 +72,7 @@ class Shipping:
         """The latest of the forms that passes; the input's own bytes where none does."""
         nodes = _input_nodes(self.original)
         for snapshot in reversed(snapshots):
-            model = self._model(snapshot)
+            model = as_written(self.original, snapshot)
             what = f"the model after {snapshot.label}" if snapshot.label else "the canonical copy of the input"
             if model.node_count > nodes and not self.lossy(snapshot):
                 self._refuse(what, f"it has {model.node_count} nodes, the input {nodes}")
@@ -96,7 +96,7 @@ class Shipping:
             if grown:
                 message = f"the canonical copy takes {done.nbytes} bytes, the input {self.nbytes}"
                 self.notes.append(Diagnostic("W0704", message, self.original.source))
-            self._verify(snapshot, is_last=snapshot is snapshots[-1])
+            self._verify(snapshot)
             return replace(done, notes=tuple(self.notes))
         return self._verbatim()
 
@@ -105,23 +105,12 @@ class Shipping:
         """The input's file, where its bytes can be shipped as they are: external data could not follow it."""
         return self.original.files[0] if len(self.original.files) == 1 else None
 
-    def _model(self, snapshot: Snapshot) -> Model:
-        """The form as it is written: with the types of those inner values for which the input states one."""
-        stated = {value.name for graph in structure.all_graphs(self.original.proto) for value in graph.value_info}
-        for graph in structure.all_graphs(snapshot.proto):
-            kept = [value for value in graph.value_info if value.name in stated]
-            if len(kept) < len(graph.value_info):
-                copies = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in kept]
-                del graph.value_info[:]
-                graph.value_info.extend(copies)
-        return snapshot.model()
-
     def _larger_than_exact(self, made: Shipped) -> str:
         exact = self.exact(made.snapshot)
         if exact is None or exact.label == "":
             return ""  # the input's own bytes are held against every form already
         with tempfile.TemporaryDirectory(dir=self.path.parent) as folder:
-            model = self._model(exact)
+            model = as_written(self.original, exact)
             files = model.save(Path(folder) / self.path.name)
             nbytes = sum(file.stat().st_size for file in files) - _padding(model, files)
         if made.nbytes - _padding(made.model, made.files) <= nbytes:
@@ -131,11 +120,10 @@ class Shipping:
     def _write(self, model: Model) -> tuple[Path, ...]:
         return model.save(self.path) if self.backend is None else self.backend.lower(model, self.path).files
 
-    def _verify(self, snapshot: Snapshot, *, is_last: bool) -> None:
+    def _verify(self, snapshot: Snapshot) -> None:
         if self.verifier is None:
             return
-        if not is_last:
-            self.verifier.back_to(snapshot)
+        self.verifier.back_to(snapshot)
         self.verifier.verify_file(self.path)
 
     def _refuse(self, what: str, reason: str, code: str = "N0701", name: str = "no-gain") -> None:
@@ -149,6 +137,18 @@ class Shipping:
         what = "the input's own bytes"
         notes = tuple(self.notes)
         return Shipped(self.original.model(), self.original, (self.path,), what, None, notes, self._source)
+
+
+def as_written(original: Snapshot, snapshot: Snapshot) -> Model:
+    """The form as it is written: with the types of those inner values for which the input states one."""
+    stated = {value.name for graph in structure.all_graphs(original.proto) for value in graph.value_info}
+    for graph in structure.all_graphs(snapshot.proto):
+        kept = [value for value in graph.value_info if value.name in stated]
+        if len(kept) < len(graph.value_info):
+            copies = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in kept]
+            del graph.value_info[:]
+            graph.value_info.extend(copies)
+    return snapshot.model()
 
 
 def _padding(model: Model, files: Sequence[Path]) -> int:

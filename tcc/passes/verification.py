@@ -146,6 +146,8 @@ class Verifier:
 
     def back_to(self, earlier: Snapshot) -> None:
         """Take an earlier form for the one that was verified last."""
+        if earlier is self._current:
+            return
         self._current = earlier
         if not self.reason:
             self._outputs = self._first if earlier is self.original else self._run(earlier)
