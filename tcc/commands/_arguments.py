@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from tcc.commands import _config
 from tcc.diagnostics import Exit, fail
 
 _OPTIONAL_VALUE = {"--print-ir-after": "--print-ir-after="}
@@ -28,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; an optional value that is left out is empty."""
-        given = None if args is None else [_OPTIONAL_VALUE.get(argument, argument) for argument in args]
+        given = None if args is None else [_OPTIONAL_VALUE.get(argument, argument) for argument in _config.expand(args)]
         return super().parse_known_args(given, namespace)
 
     def convert_arg_line_to_args(self, arg_line: str) -> list[str]:

@@ -62,6 +62,12 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     _file(
         group.add_argument("--report", type=Path, metavar="R", help="write a report: R.json, or R.html to read offline")
     )
+    _file(group.add_argument(
+        "--config", type=Path, metavar="F.TOML", help="read options from a file, as --save-config writes it",
+    ))  # fmt: skip
+    _file(group.add_argument(
+        "--save-config", type=Path, metavar="F.TOML", help="write what was asked for, to be done again with --config",
+    ))  # fmt: skip
     group.add_argument(
         "--passes", metavar="TEXT", help="run this pipeline in place of the level's: name{option=value},...",
     )  # fmt: skip
@@ -142,6 +148,8 @@ def run(arguments: argparse.Namespace) -> int:
             Exit.USAGE, "E0230", "the model is missing", help="write tcc model.onnx -o out.onnx, or see tcc --help"
         )
     output = None if arguments.dry_run else arguments.output or _default_output(arguments.input, arguments.emit)
+    if arguments.save_config is not None:
+        _check_report(arguments.save_config, [path for path in (arguments.input, output) if path is not None])
     if arguments.report is not None:
         _check_report(arguments.report, [path for path in (arguments.input, output) if path is not None])
     printer = Printer(arguments.diagnostics == "json", arguments.color, arguments.verbose)
@@ -150,6 +158,8 @@ def run(arguments: argparse.Namespace) -> int:
     printer.show(shown)
     if arguments.report is not None:
         _write_report(arguments.report, result)
+    if arguments.save_config is not None:
+        _save_config(arguments)
     if not arguments.quiet:
         from tcc.report import table
 
@@ -241,6 +251,16 @@ def _write_report(path: Path, result: Result) -> None:
     content = html.page(result.report) if path.suffix in _PAGES else report.text(result.report)
     with replacing(path) as stream:
         stream.write(content.encode())
+
+
+def _save_config(arguments: argparse.Namespace) -> None:
+    from tcc.commands import _config
+    from tcc.ir.saving import replacing
+
+    parser = arguments_.Parser()
+    add_arguments(parser)
+    with replacing(arguments.save_config) as stream:
+        stream.write(_config.text(parser, arguments).encode())
 
 
 class _Version(argparse.Action):
