@@ -1,0 +1,9 @@
+"""Channel groups: which channels of which tensors go together, and models without them."""
+
+from tcc.ir.channels.finding import find
+from tcc.ir.channels.groups import Group, Groups
+from tcc.ir.channels.masking import masked
+from tcc.ir.channels.proof import Proof, prove
+from tcc.ir.channels.slicing import Removal, sliced
+
+__all__ = ["Group", "Groups", "Proof", "Removal", "find", "masked", "prove", "sliced"]

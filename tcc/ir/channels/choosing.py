@@ -1,0 +1,57 @@
+"""Which units go: a part of each group, at a ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tcc.ir.channels.groups import Group, Groups
+
+
+def at_ratio(
+    groups: Groups, ratio: float, importance: Callable[[Group], np.ndarray], minimum: int = 1
+) -> dict[Group, np.ndarray]:
+    """The least important units of every group, at the same part of each axis.
+
+    Groups that share an axis (heads, and the indices within them) share the ratio: both shrink, and what the coarser
+    one cannot take because its units are few falls to the finer one.
+    """
+    chosen: dict[Group, np.ndarray] = {}
+    for members in groups.overlapping():
+        left = dict.fromkeys(members, 1.0)
+        ordered = sorted(members, key=lambda i: (groups.groups[i].size, i))
+        for i in ordered:
+            group = groups.groups[i]
+            kin = [j for j in members if j != i and _share(group, groups.groups[j])]
+            later = [j for j in kin if ordered.index(j) > ordered.index(i)]
+            keep = min((1 - ratio) / left[i], 1.0)
+            share = 1 - (keep ** 0.5 if later else keep)
+            removed = least(importance(group), int(share * group.size + 1e-9), group, minimum)
+            chosen[group] = removed
+            for j in later:
+                left[j] *= 1 - removed.mean()
+    return chosen
+
+
+def _share(a: Group, b: Group) -> bool:
+    small, large = sorted((a, b), key=lambda g: len(g.slices))
+    return any(
+        ((units >= 0) & (large.slices[key] >= 0)).any() for key, units in small.slices.items() if key in large.slices
+    )
+
+
+def least(scores: np.ndarray, count: int, group: Group, minimum: int = 1) -> np.ndarray:
+    """Bool [size]: the ``count`` units of the lowest scores, fewer where an axis would keep less than ``minimum``."""
+    removed = np.zeros(group.size, bool)
+    order = np.argsort(scores, kind="stable")
+    removed[order[: min(count, group.size)]] = True
+    for units in group.slices.values():
+        # The most important of them come back first.
+        for unit in order[::-1].tolist():
+            gone = np.append(removed, False)[units]
+            if (~gone).sum() >= min(minimum, len(units)):
+                break
+            if removed[unit] and (units == unit).any():
+                removed[unit] = False
+    return removed

@@ -1,0 +1,80 @@
+"""The proof of a slice: it computes what the original computes with the removed channels masked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tcc.diagnostics import Exit, TccError
+from tcc.ir.channels.groups import Groups
+from tcc.ir.channels.links import MismatchError
+from tcc.ir.channels.masking import masked
+from tcc.ir.channels.slicing import Removal, sliced
+from tcc.ir.equality import Comparison, compare
+from tcc.ir.execution import Runner
+from tcc.ir.model import Model
+
+TOLERANCE = 1e-5
+"""Of each output's scale."""
+_AMPLIFICATION = 2.0
+"""Two roundings of one computation differ from the exact one by as much as from each other."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether the sliced model equals the masked original.
+
+    Args:
+        holds: whether all outputs are equal, within ``tolerance`` of their scale.
+        difference: the largest, of an output's scale.
+        tolerance: 1e-5; more where the masked original differs from itself by more, between ONNX Runtime with and
+            without optimisations.
+        reason: why it does not hold.
+    """
+
+    holds: bool
+    difference: float
+    tolerance: float
+    reason: str = ""
+
+
+def prove(
+    groups: Groups, removal: Removal, feeds: Sequence[Mapping[str, Any]], model: Model | None = None
+) -> tuple[Proof, Model | None]:
+    """Slice a model (or take ``model`` as its slice) and compare it with the masked original.
+
+    Returns:
+        The proof, and the sliced model where there is one.
+    """
+    try:
+        small = model or sliced(groups, removal)
+        large = masked(groups, removal)
+    except MismatchError as reason:
+        return Proof(False, float("inf"), TOLERANCE, str(reason)), None
+    try:
+        expected = _run(large, feeds)
+        actual = _run(small, feeds)
+    except TccError as error:
+        if error.exit_code == Exit.LIMIT:
+            raise
+        notes = "; ".join([error.diagnostics[0].message, *error.diagnostics[0].notes])
+        return Proof(False, float("inf"), TOLERANCE, notes), None
+    found = _worst(expected, actual, TOLERANCE)
+    tolerance = TOLERANCE
+    if not found.equal and found.reason.startswith("differs by"):
+        itself = _worst(expected, _run(large, feeds, optimise=True), TOLERANCE)
+        tolerance = max(TOLERANCE, _AMPLIFICATION * itself.largest_scaled)
+        found = _worst(expected, actual, tolerance)
+    return Proof(found.equal, found.largest_scaled, tolerance, "" if found.equal else found.text()), small
+
+
+def _run(model: Model, feeds: Sequence[Mapping[str, Any]], *, optimise: bool = False) -> list[list[Any]]:
+    proto, weights = model.stripped_proto()
+    runner = Runner(proto, weights=weights, optimise=optimise)
+    return [runner.run(feed) for feed in feeds]
+
+
+def _worst(expected: list[list[Any]], actual: list[list[Any]], tolerance: float) -> Comparison:
+    found = [compare(a, b, bits=False, rtol=tolerance) for a, b in zip(expected, actual, strict=True)]
+    return max(found, key=lambda c: (not c.equal, c.largest_scaled))
