@@ -26,8 +26,8 @@ def at_ratio(
             kin = [j for j in members if j != i and _share(group, groups.groups[j])]
             later = [j for j in kin if ordered.index(j) > ordered.index(i)]
             keep = min((1 - ratio) / left[i], 1.0)
-            share = 1 - (keep ** 0.5 if later else keep)
-            removed = least(importance(group), int(share * group.size + 1e-9), group, minimum)
+            share = 1 - (keep**0.5 if later else keep)
+            removed = least(importance(group), share, group, minimum)
             chosen[group] = removed
             for j in later:
                 left[j] *= 1 - removed.mean()
@@ -41,11 +41,17 @@ def _share(a: Group, b: Group) -> bool:
     )
 
 
-def least(scores: np.ndarray, count: int, group: Group, minimum: int = 1) -> np.ndarray:
-    """Bool [size]: the ``count`` units of the lowest scores, fewer where an axis would keep less than ``minimum``."""
+def least(scores: np.ndarray, share: float, group: Group, minimum: int = 1) -> np.ndarray:
+    """Bool [size]: the units of the lowest scores that hold as near to ``share`` of the group's elements as can be.
+
+    Fewer where an axis would keep less than ``minimum`` indices.
+    """
     removed = np.zeros(group.size, bool)
     order = np.argsort(scores, kind="stable")
-    removed[order[: min(count, group.size)]] = True
+    sizes = np.maximum(group.elements(), 1e-9)[order]
+    # A unit goes if more than half of it lies within the share.
+    middle = np.cumsum(sizes) - sizes / 2
+    removed[order[middle <= share * sizes.sum() * (1 + 1e-9)]] = True
     for units in group.slices.values():
         # The most important of them come back first.
         for unit in order[::-1].tolist():

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx_ir
 
 from tcc.ir.channels.groups import Group, Groups, axis_name
 from tcc.ir.channels.links import Axis, End, Tie
@@ -15,6 +14,9 @@ from tcc.ir.channels.network import Network
 from tcc.ir.channels.observing import observe
 from tcc.ir.channels.propagation import Labels, Propagation, SplitError
 from tcc.ir.model import Model
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 
 def find(model: Model, feeds: Sequence[Mapping[str, Any]]) -> Groups:

@@ -42,10 +42,10 @@ class Group:
     def elements(self) -> np.ndarray:
         """How many elements of constants go with each unit, when it goes alone: float64 [size]."""
         found = np.zeros(self.size)
-        for (value, axis), units in self.weights():
+        for (value, _), units in self.weights():
             tensor = value.const_value
             assert tensor is not None
-            per_index = tensor.size / int(tensor.shape[axis])  # type: ignore[call-overload]
+            per_index = tensor.size / len(units)
             found += per_index * np.bincount(units[units >= 0], minlength=self.size)
         return found
 

@@ -151,10 +151,15 @@ def tied(
     return [*links, *_components(Tie(site.node, tuple(ends), known, frozenset(fixed), reduced or {}, places or {}))]
 
 
-def _solved(operands: Sequence[tuple[Sequence[Factors | None], Sequence[int]]], known: dict[str, int]) -> dict[str, int]:
+def _solved(
+    operands: Sequence[tuple[Sequence[Factors | None], Sequence[int]]], known: dict[str, int]
+) -> dict[str, int]:
     """Sizes of all factors; single-factor axes first, then products with one unknown."""
     axes = [
-        (factors, size) for of, shape in operands for factors, size in zip(of, shape, strict=True) if factors is not None
+        (factors, size)
+        for of, shape in operands
+        for factors, size in zip(of, shape, strict=True)
+        if factors is not None
     ]
     known |= {f: int(f) for factors, _ in axes for f in factors if f.isdecimal()}
     for factors, size in axes:

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_ir
 
 from tcc.ir.channels.groups import Groups
 from tcc.ir.channels.links import End, MismatchError, Reduction, Tie
-from tcc.ir.channels.masked_norms import write_out
 from tcc.ir.channels.masked_nodes import Masking
+from tcc.ir.channels.masked_norms import write_out
 from tcc.ir.channels.resizing import Keep
 from tcc.ir.channels.rule import Rule
 from tcc.ir.channels.site import Site
 from tcc.ir.channels.slicing import Removal, kept, remove_unused
 from tcc.ir.model import Model
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 
 def masked(groups: Groups, removal: Removal) -> Model:

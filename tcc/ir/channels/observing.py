@@ -35,7 +35,7 @@ def observe(model: Model, feeds: Sequence[Mapping[str, Any]]) -> Sizes:
     shapes: dict[onnx_ir.Value, Shape] = {}
     fixed: dict[onnx_ir.Value, np.ndarray] = {}
     for value, tensor in constants(model):
-        shapes[value] = tuple(int(n) for n in tensor.shape)  # type: ignore[call-overload]
+        shapes[value] = tuple(tensor.numpy().shape)
         if tensor.dtype.name.lower() in _INTEGERS and tensor.size <= _LARGEST:
             fixed[value] = tensor.numpy()
     computed = [v for v in _computed(model.graph) if v not in shapes]

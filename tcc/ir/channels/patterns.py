@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from tcc.ir.channels.links import Factors, Link, Operand, Reduction, tied
+from tcc.ir.channels.links import Factors, Link, Reduction, tied
 from tcc.ir.channels.site import Site
 
 _TERM = re.compile(r"\([^)]*\)|\S+")
@@ -30,7 +30,8 @@ def pattern(
     Operands are separated by commas, outputs follow ``->``; absent ones are skipped. Each axis is a term: a factor, a
     product ``(g i)``, a number (a factor that cannot shrink), ``_`` for an axis that cannot be followed, ``.`` in the
     place of an operand that nothing is said about. ``~`` stands for any number of further axes that cannot be
-    followed, ``*`` for any number that pass through one by one. An operand may say less axes than it has only with these.
+    followed, ``*`` for any number that pass through one by one. Only these let an operand have more axes than
+    terms.
 
     Args:
         text: the pattern.
@@ -70,4 +71,3 @@ def _axes(terms: tuple[str, ...], rank: int) -> list[Factors | None]:
         else:
             axes.append(tuple(term.strip("()").split()))
     return axes
-

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tcc.diagnostics import Exit, TccError
-from tcc.ir.channels.groups import Groups
+from tcc.ir.channels.groups import Group, Groups
 from tcc.ir.channels.links import MismatchError
 from tcc.ir.channels.masking import masked
 from tcc.ir.channels.slicing import Removal, sliced
 from tcc.ir.equality import Comparison, compare
 from tcc.ir.execution import Runner
 from tcc.ir.model import Model
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TOLERANCE = 1e-5
 """Of each output's scale."""
@@ -78,3 +81,47 @@ def _run(model: Model, feeds: Sequence[Mapping[str, Any]], *, optimise: bool = F
 def _worst(expected: list[list[Any]], actual: list[list[Any]], tolerance: float) -> Comparison:
     found = [compare(a, b, bits=False, rtol=tolerance) for a, b in zip(expected, actual, strict=True)]
     return max(found, key=lambda c: (not c.equal, c.largest_scaled))
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A removal that was proven, its model, and the groups that could not be."""
+
+    removal: Removal
+    model: Model | None
+    proof: Proof
+    failed: Mapping[str, str]
+
+
+def prove_most(groups: Groups, removal: Removal, feeds: Sequence[Mapping[str, Any]]) -> Proven:
+    """Prove a removal; where that fails, find the groups that it fails for and leave them as they are."""
+    proof, model = prove(groups, removal, feeds)
+    if proof.holds:
+        return Proven(removal, model, proof, {})
+    failed: dict[str, str] = {}
+    good = _good(groups, dict(removal), feeds, failed)
+    while good:
+        proof, model = prove(groups, good, feeds)
+        if proof.holds:
+            return Proven(good, model, proof, failed)
+        # Each holds alone, but not together: the last is given up.
+        group, _ = good.popitem()
+        failed[group.name] = f"only without others: {proof.reason}"
+    return Proven({}, None, proof, failed)
+
+
+def _good(
+    groups: Groups, removal: dict[Group, np.ndarray], feeds: Sequence[Mapping[str, Any]], failed: dict[str, str]
+) -> dict[Group, np.ndarray]:
+    """The parts of a removal that can be proven, by halves."""
+    if not removal:
+        return {}
+    proof, _ = prove(groups, removal, feeds)
+    if proof.holds:
+        return removal
+    if len(removal) == 1:
+        failed[next(iter(removal)).name] = proof.reason
+        return {}
+    items = list(removal.items())
+    middle = len(items) // 2
+    return _good(groups, dict(items[:middle]), feeds, failed) | _good(groups, dict(items[middle:]), feeds, failed)

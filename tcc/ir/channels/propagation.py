@@ -99,7 +99,10 @@ class Propagation:
                     for end in link.ends:
                         if end.key == key:
                             self._follow_tie(end, link)
-        return True
+        # Labels that became one since an axis was looked at may now be all of it.
+        for key in self.arrays:
+            self._freeze(key)
+        return not self.is_dead
 
     @property
     def is_dead(self) -> bool:
@@ -174,9 +177,7 @@ class Propagation:
             if other is not end and depends and not depends - set(other.factors):
                 self._merge(other.key, _spread(grid, end, other, depends, tie), came)
 
-    def _coarsened(
-        self, end: End, grid: np.ndarray, usable: Sequence[str]
-    ) -> tuple[np.ndarray, frozenset[str]]:
+    def _coarsened(self, end: End, grid: np.ndarray, usable: Sequence[str]) -> tuple[np.ndarray, frozenset[str]]:
         """Join labels until they depend on one factor; the one that keeps most of them apart."""
         tried = [_joined(end, grid, choice) for choice in usable or [""]]
         best = max(tried, key=lambda labels: len(np.unique(labels)))
@@ -208,4 +209,3 @@ def _spread(grid: np.ndarray, end: End, other: End, depends: frozenset[str], tie
     shape = [tie.sizes[f] if f in depends else 1 for f in other.factors]
     full = [tie.sizes[f] for f in other.factors]
     return np.broadcast_to(moved.reshape(shape), full).reshape(-1)
-

@@ -68,9 +68,10 @@ class Resizing:
             return chosen
         if not own[chosen].all():
             raise MismatchError("it keeps an index whose source is removed")
-        return (np.cumsum(own) - 1)[chosen]
+        numbers: np.ndarray = np.cumsum(own) - 1
+        return np.asarray(numbers[chosen])
 
-    def set_attribute(self, name: str, value: int | float | list[int]) -> None:
+    def set_attribute(self, name: str, value: float | list[int]) -> None:
         """Write an attribute."""
         made = onnx_ir.AttrInt64s(name, value) if isinstance(value, list) else (
             onnx_ir.AttrFloat32(name, value) if isinstance(value, float) else onnx_ir.AttrInt64(name, value)
@@ -183,7 +184,7 @@ class Resizing:
     def _reads_any(self, kept: Mapping[int, int]) -> bool:
         """Whether somebody reads one of these sizes; who picks others by constant indices does not."""
         for user, i in self.site.node.outputs[0].uses():
-            index = self.site.sizes.fixed.get(user.inputs[1]) if len(user.inputs) > 1 and user.inputs[1] else None  # type: ignore[call-overload, arg-type]
+            index = self.site.sizes.fixed.get(user.inputs[1]) if len(user.inputs) > 1 and user.inputs[1] else None
             if user.op_type != "Gather" or i != 0 or index is None:
                 return True
             count = len(self.site.shape() or ())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tcc.ir.channels.links import Link, Reduction, tied
 from tcc.ir.channels.patterns import pattern
 from tcc.ir.channels.resizing import Resizing
-from tcc.ir.channels.rule import MICROSOFT, Rule
+from tcc.ir.channels.rule import MICROSOFT, Rule, Table
 from tcc.ir.channels.site import Site
 
 _OVER_INPUTS = {"i": Reduction.SUM}
@@ -60,16 +60,15 @@ def _rescale_sizes(resizing: Resizing) -> None:
 
 
 _CONV = Rule(_CONVOLUTION, _set_groups, parametric=True)
-RULES = {
+_POOLS = "AveragePool MaxPool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool"
+RULES: Table = {
     "Conv": _CONV,
     "ConvTranspose": Rule(_TRANSPOSED, _set_groups, parametric=True),
     "ConvInteger": Rule(_integer, _set_groups, parametric=True, zero_points={0: 2, 1: 3}),
     "QLinearConv": Rule(_quantized, _set_groups, parametric=True, zero_points={0: 2, 3: 5}),
     "DeformConv": Rule(_DEFORMABLE, _set_groups, parametric=True),
     (MICROSOFT, "FusedConv"): Rule(_FUSED, _set_groups, parametric=True),
-    **dict.fromkeys(
-        ["AveragePool", "MaxPool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"], Rule(_POOL)
-    ),
+    **{name: Rule(_POOL) for name in _POOLS.split()},
     "GridSample": Rule(pattern("n c ~, n ~ -> n c ~")),
     "RoiAlign": Rule(pattern("_ c ~, ., . -> _ c ~")),
     "MaxRoiPool": Rule(pattern("_ c ~, . -> _ c ~")),

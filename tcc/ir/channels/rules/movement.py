@@ -15,7 +15,7 @@ def _same(site: Site, but: set[int], out: int = 0) -> list[Link]:
     rank = len(site.shape() or ())
     axes: list[Factors] = [() if i in but else (f"a{i}",) for i in range(rank)]
     ports = [(port, axes) for port in (0, ~out)]
-    return [link for link in _without(site, ports, but)]
+    return list(_without(site, ports, but))
 
 
 def _without(site: Site, ports: list[tuple[int, list[Factors]]], but: set[int]) -> list[Link]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcc.ir.channels.links import Link, Operand, tied
-from tcc.ir.channels.rule import MICROSOFT, Rule
+from tcc.ir.channels.rule import MICROSOFT, Rule, Table
 from tcc.ir.channels.site import Site
 
 
@@ -27,21 +27,21 @@ def first_input(site: Site) -> list[Link]:
 
 
 _BROADCAST = (
-    "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod "
-    "Mul Or PRelu Pow Sub Sum Where Xor"
+    "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min "
+    "Mod Mul Or PRelu Pow Sub Sum Where Xor"
 )
 _FIRST = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh Bernoulli BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp "
-    "Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not RandomNormalLike "
+    "Abs Acos Acosh Asin Asinh Atan Atanh Bernoulli BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh Dropout Elu Erf "
+    "Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not RandomNormalLike "
     "RandomUniformLike Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh "
     "ThresholdedRelu"
 )
 _MICROSOFT_BROADCAST = "BiasGelu FastGelu BiasAdd"
 _MICROSOFT_FIRST = "Gelu QuickGelu"
 
-RULES = {
-    **dict.fromkeys(_BROADCAST.split(), Rule(broadcast)),
-    **dict.fromkeys(_FIRST.split(), Rule(first_input)),
-    **dict.fromkeys([(MICROSOFT, name) for name in _MICROSOFT_BROADCAST.split()], Rule(broadcast)),
-    **dict.fromkeys([(MICROSOFT, name) for name in _MICROSOFT_FIRST.split()], Rule(first_input)),
+RULES: Table = {
+    **{name: Rule(broadcast) for name in _BROADCAST.split()},
+    **{name: Rule(first_input) for name in _FIRST.split()},
+    **{(MICROSOFT, name): Rule(broadcast) for name in _MICROSOFT_BROADCAST.split()},
+    **{(MICROSOFT, name): Rule(first_input) for name in _MICROSOFT_FIRST.split()},
 }

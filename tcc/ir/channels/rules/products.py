@@ -51,8 +51,9 @@ def _integer_to_float(site: Site) -> list[Link]:
 def _gemm(site: Site) -> list[Link]:
     a: list[Factors] = [("k",), ("m",)] if site.attribute("transA", 0) else [("m",), ("k",)]
     b: list[Factors] = [("n",), ("k",)] if site.attribute("transB", 0) else [("k",), ("n",)]
-    c: list[Factors] = [("m",), ("n",)][2 - len(site.shape(2) or ()) :]
-    return tied(site, [(0, a), (1, b), (2, c), (~0, [("m",), ("n",)])], reduced=_OVER_K)
+    rows_columns: list[Factors] = [("m",), ("n",)]
+    c = rows_columns[2 - len(site.shape(2) or ()) :]
+    return tied(site, [(0, a), (1, b), (2, c), (~0, rows_columns)], reduced=_OVER_K)
 
 
 def _einsum(site: Site) -> list[Link]:

@@ -24,10 +24,10 @@ def _layer(gates: int, *, cell: bool = False) -> Rule:
         state = hidden[layout]
         further = f", {state}, {state}, d (3 h)" if cell else f", {state}"
         after = f"{outputs[layout]}, {state}" + (f", {state}" if cell else "")
-        texts.append(
-            f"{sequence[layout]}, d ({gates} h) i, d ({gates} h) h, d ({2 * gates} h), b{further} -> {after}"
-        )
-    forms: list[Callable[[Site], list[Link]]] = [pattern(text, rigid=("d",), reduced=_REDUCED, places=_PLACES) for text in texts]
+        texts.append(f"{sequence[layout]}, d ({gates} h) i, d ({gates} h) h, d ({2 * gates} h), b{further} -> {after}")
+    forms: list[Callable[[Site], list[Link]]] = [
+        pattern(text, rigid=("d",), reduced=_REDUCED, places=_PLACES) for text in texts
+    ]
     return Rule(lambda site: forms[int(site.attribute("layout", 0))](site), _set_hidden, parametric=True)
 
 

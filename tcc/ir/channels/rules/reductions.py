@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tcc.ir.channels.links import Factors, Frozen, Link, MismatchError, Reduction, tied
-from tcc.ir.channels.rule import Rule
+from tcc.ir.channels.rule import Rule, Table
 from tcc.ir.channels.site import Site
 
 
@@ -85,7 +85,14 @@ def all_frozen(site: Site) -> list[Link]:
     return found
 
 
-RULES = {
+def _lrn(site: Site) -> list[Link]:
+    """A channel is scaled by its neighbours: without one, others would become neighbours."""
+    rank = len(site.shape() or ())
+    axes = [None if i == 1 else (f"a{i}",) for i in range(rank)]
+    return tied(site, [(0, axes), (~0, axes)])
+
+
+RULES: Table = {
     **dict.fromkeys(
         ["ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum"], Rule(_reduce(Reduction.SUM))
     ),
@@ -103,12 +110,5 @@ RULES = {
     "CumSum": Rule(frozen_along(0, axis_input=1)),
     "Trilu": Rule(last_two_frozen),
     "NonZero": Rule(all_frozen),
-    "LRN": Rule(lambda site: _lrn(site)),
+    "LRN": Rule(_lrn),
 }
-
-
-def _lrn(site: Site) -> list[Link]:
-    """A channel is scaled by its neighbours: without one, others would become neighbours."""
-    rank = len(site.shape() or ())
-    axes = [None if i == 1 else (f"a{i}",) for i in range(rank)]
-    return tied(site, [(0, axes), (~0, axes)])

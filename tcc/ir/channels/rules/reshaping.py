@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -50,10 +51,10 @@ def _blocks(before: tuple[int, ...], after: tuple[int, ...]) -> Iterator[tuple[l
 def _factors(a: list[int], b: list[int], sizes: dict[str, int]) -> tuple[list[Factors], list[Factors]] | None:
     """Names of the common factors of each axis of two runs of equal product, entered into ``sizes``."""
     cuts = sorted({1, *_strides(a), *_strides(b)})
-    if any(large % small for small, large in zip(cuts, cuts[1:], strict=False)):
+    if any(large % small for small, large in itertools.pairwise(cuts)):
         return None
     names: dict[int, str] = {}
-    for small, large in zip(cuts, cuts[1:], strict=False):
+    for small, large in itertools.pairwise(cuts):
         names[small] = f"f{len(sizes)}"
         sizes[names[small]] = large // small
     return tuple([_axis(inner, size, names) for inner, size in _inner(side)] for side in (a, b))  # type: ignore[return-value]
