@@ -53,7 +53,7 @@ class Compilation(Request):
             loss = LossOf(original, samples or (), self._evaluation(model))
             programs = Programs(self, folder, verifier, loss, samples)
             outcome = programs.best(model, original, facts.bytes)
-            forms = TypedForms(outcome)
+            forms = TypedForms(outcome, self.target, self.symbols)
             speed = self._speed(folder, outcome, forms, verifier)
             output = self.output if self.emit == emitting.ONNX else None
             name = "model.onnx" if output is None else output.resolve().name
@@ -122,7 +122,7 @@ class Compilation(Request):
         name = Path("model.onnx" if self.output is None else self.output.name)
         (folder / "pareto").mkdir()
         for number, point in enumerate(programs.front(self.pareto), 1):
-            forms = TypedForms(point.outcome)
+            forms = TypedForms(point.outcome, self.target, self.symbols)
             speed = self._speed(folder, point.outcome, forms, verifier, "not asked for")
             path = folder / "pareto" / f"{name.stem}.pareto{number}{name.suffix}"
             shipped = self._ship(path, nbytes, point.outcome, forms, speed, verifier=verifier, loss=loss)
@@ -180,7 +180,7 @@ class Compilation(Request):
         return SpeedGate(
             self.target, outcome.snapshots[0], folder, feeds,
             why_not or (unmeasured if self.measure else "not asked for"),
-            lambda snapshot: report.predicted_seconds(forms.of(snapshot), self.target, self.symbols),
+            forms.predicted_seconds,
             outcome.exact_form,
             refuses=not why_not and bool(self.level) and self.level not in HOWEVER_SLOW,
         )  # fmt: skip
@@ -189,10 +189,7 @@ class Compilation(Request):
         self, facts: report.Facts, shipped: Shipped, outcome: Outcome, verifier: Verifier | None, forms: TypedForms
     ) -> dict[str, Any]:
         promise = outcome.promise(shipped.snapshot)
-        before, after = (
-            report.predicted_seconds(model, self.target, self.symbols)
-            for model in (forms.first, forms.of(shipped.snapshot))
-        )
+        before, after = map(forms.predicted_seconds, (outcome.snapshots[0], shipped.snapshot))
         if self.passes and after > before * (1 - _GAIN):
             message = f"no-speedup: the roofline expects no gain on {self.target.name}: {1e6 * after:.4g} µs"
             self.diagnostics.append(

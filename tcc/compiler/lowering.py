@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from tcc import backends
+from tcc import backends, report
 from tcc.backends import Backend, Placement, Settings
 from tcc.compiler import legality
 from tcc.diagnostics import Diagnostic, Exit, TccError
@@ -17,7 +17,9 @@ from tcc.targets import Target
 class TypedForms:
     """The forms of a model with the types of all their values, inferred once for each form that is asked for."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Outcome, target: Target, symbols: Mapping[str, int]) -> None:
+        self._target, self._symbols = target, symbols
+        self._seconds: dict[int, float] = {}
         self._snapshots = outcome.snapshots
         self.first = outcome.snapshots[0].model()
         annotate(self.first)
@@ -34,6 +36,13 @@ class TypedForms:
         model = snapshot.model()
         annotate(model)
         return model
+
+    def predicted_seconds(self, snapshot: Snapshot) -> float:
+        """What a run of a form is predicted to take on the target."""
+        key = id(snapshot)
+        if key not in self._seconds:
+            self._seconds[key] = report.predicted_seconds(self.of(snapshot), self._target, self._symbols)
+        return self._seconds[key]
 
 
 def choose(forms: TypedForms, target: Target, *, tolerant: bool) -> tuple[Backend | None, list[Diagnostic]]:

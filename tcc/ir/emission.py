@@ -10,7 +10,8 @@ import onnx_ir
 from tcc.ir.building import Builder
 from tcc.ir.folding import evaluate, original_of, tensor_at_hand
 from tcc.ir.frozen import Frozen
-from tcc.ir.importing import Imported, bodies, captured_values
+from tcc.ir.importing import Imported, captured_values
+from tcc.ir.model import bodies
 from tcc.ir.problem import LEAF, STORED, Candidate
 from tcc.ir.values import constant_value
 

@@ -5,11 +5,14 @@ Importing the language takes longer, and more memory, than compiling a small mod
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 RULESET = "%RULESET%"
@@ -18,7 +21,7 @@ RULESET = "%RULESET%"
 
 @cache
 def bindings() -> Any:
-    """Egglog's compiled module, loaded without the package around it."""
+    """The compiled module of egglog, loaded without the package around it."""
     from importlib.machinery import PathFinder
     from importlib.util import find_spec, module_from_spec
 
@@ -54,17 +57,13 @@ class EGraph:
     def include(self, text: str) -> None:
         """Run a program whose answers nobody wants."""
         # Read by the engine itself: what it parses for Python to hand back is converted twice.
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="tcc-", suffix=".egg") as file:
-            file.write(text)
-            file.flush()
-            self.core.run_program(bindings().Include(_span(), file.name))
+        with _readable(text) as path:
+            self.core.run_program(bindings().Include(_span(), path))
 
     def read(self, relation: str, rows: Sequence[str]) -> None:
         """Add rows, their cells separated by tabs, to a relation."""
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="tcc-", suffix=".tsv") as file:
-            file.write("\n".join(rows) + "\n")
-            file.flush()
-            self.core.run_program(bindings().Input(_span(), relation, file.name))
+        with _readable("\n".join(rows) + "\n") as path:
+            self.core.run_program(bindings().Input(_span(), relation, path))
 
     def ruleset(self, rules: Sequence[str]) -> str:
         """The name of a rule set of these texts, each of one or more rules; made when first asked for."""
@@ -83,6 +82,22 @@ class EGraph:
         """Rows of all functions together."""
         (found,) = self.core.run_program(*self.core.parse_program("(print-size)"))
         return sum(size for _, size in found.sizes)
+
+
+@contextmanager
+def _readable(text: str) -> Iterator[str]:
+    """The path of a file with this text."""
+    if hasattr(os, "memfd_create"):
+        # No folder to make, to find a name in and to clear: Linux shows the file under its descriptor.
+        with os.fdopen(os.memfd_create("tcc"), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+        return
+    with tempfile.TemporaryDirectory(prefix="tcc-") as folder:
+        path = Path(folder) / "text"
+        path.write_text(text, encoding="utf-8")
+        yield str(path)
 
 
 def _span() -> Any:

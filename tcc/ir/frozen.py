@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tcc.ir import facts, translated
@@ -125,7 +125,7 @@ def _renumbered(classes: list[EClass], of: dict[int, int]) -> Frozen:
     place = {c: i for i, c in enumerate(order)}
     for eclass in classes:
         eclass.nodes = sorted(
-            (replace(node, inputs=tuple(place[i] for i in node.inputs)) for node in eclass.nodes),
+            (ENode(n.operator, n.attributes, tuple(place[i] for i in n.inputs), n.output) for n in eclass.nodes),
             key=lambda node: node.order,
         )
     return Frozen([classes[c] for c in order], {number: place[c] for number, c in of.items()})

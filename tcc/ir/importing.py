@@ -10,7 +10,7 @@ import onnx_ir
 from tcc.ir import attributes, facts, translated
 from tcc.ir.engine import EGraph
 from tcc.ir.inference import Annotation
-from tcc.ir.model import tensor_type
+from tcc.ir.model import bodies, tensor_type
 from tcc.ir.tables import ABSENT, Tables
 from tcc.ir.values import constant_value
 
@@ -204,17 +204,6 @@ def _add_opaque(
     tables.add("opaque", number, key, tables.list_of((*inputs, *captured)))
     for i in used:
         tables.add("project", imported.number(node.outputs[i]), number, i)
-
-
-def bodies(node: onnx_ir.Node) -> list[onnx_ir.Graph]:
-    """The graphs inside a node: branches, loop bodies."""
-    found: list[onnx_ir.Graph] = []
-    for attribute in node.attributes.values():
-        if attribute.type == onnx_ir.AttributeType.GRAPH:
-            found.append(attribute.as_graph())
-        elif attribute.type == onnx_ir.AttributeType.GRAPHS:
-            found.extend(attribute.as_graphs())
-    return found
 
 
 def has_bodies(node: onnx_ir.Node) -> bool:

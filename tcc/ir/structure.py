@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -291,6 +292,10 @@ def _operators(
 @lru_cache(maxsize=4096)
 def _operator(domain: str, name: str, opset: int) -> tuple[str, str, str] | None:
     """Why an operator of a domain that ONNX defines cannot be used: code, message, advice."""
+    # Nearly all are found, and asking for one is much quicker than collecting the history of all.
+    with contextlib.suppress(onnx.defs.SchemaError):
+        if not onnx.defs.get_schema(name, opset, domain).deprecated:
+            return None
     if domain not in _known_domains():
         return None
     versions = sorted(_versions().get((domain, name), ()))

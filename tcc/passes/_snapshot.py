@@ -46,3 +46,23 @@ class Snapshot:
     def runner(self, *, optimise: bool = False) -> Runner:
         """A session of it; raises what ``Runner`` raises."""
         return Runner(self.proto, weights=self.weights, optimise=optimise)
+
+    def computes_what(self, other: Snapshot) -> bool:
+        """Whether it is the same program as another one: the same nodes, constants and functions, bit for bit."""
+        return (
+            all(_part(self.proto, name) == _part(other.proto, name) for name in ("opset_import", "functions"))
+            and all(_part(self.proto.graph, n) == _part(other.proto.graph, n) for n in _PROGRAM)
+            and self.weights.keys() == other.weights.keys()
+            and all(_same(array, other.weights[name]) for name, array in self.weights.items())
+        )
+
+
+_PROGRAM = ("input", "initializer", "sparse_initializer", "node", "output")
+
+
+def _part(message: onnx.ModelProto | onnx.GraphProto, name: str) -> list[Any]:
+    return list(getattr(message, name))
+
+
+def _same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    return (a.dtype, a.shape) == (b.dtype, b.shape) and (a is b or a.tobytes() == b.tobytes())

@@ -62,11 +62,13 @@ class PassResult:
 class Pass(ABC):
     """One transformation of a model. Its name is its file's, its fields are its options.
 
-    ``needs`` names what must be in the context (``calibration``, ``target``) before it can run.
+    ``needs`` names what must be in the context (``calibration``, ``target``) before it can run. ``settles`` says
+    that a second run changes nothing: it is left out where nothing has changed since the first.
     """
 
     effect: ClassVar[Effect]
     needs: ClassVar[frozenset[str]] = frozenset()
+    settles: ClassVar[bool] = False
 
     @property
     def promises(self) -> Effect:

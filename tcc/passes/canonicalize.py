@@ -23,6 +23,7 @@ class Canonicalize(Pass):
     """
 
     effect: ClassVar[Effect] = Effect.BITS
+    settles: ClassVar[bool] = True
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Rewrite the model in place."""

@@ -36,6 +36,7 @@ class Fold(Pass):
     growth: int = 512
 
     effect: ClassVar[Effect] = Effect.BITS
+    settles: ClassVar[bool] = True
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Fold the top-level graph until nothing is left to fold."""

@@ -17,6 +17,7 @@ class Inline(Pass):
     """Inlines model-local functions, and the taken branch of an If whose condition is constant."""
 
     effect: ClassVar[Effect] = Effect.BITS
+    settles: ClassVar[bool] = True
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Inline until nothing is left to inline."""

@@ -30,7 +30,8 @@ class Size:
     @staticmethod
     def of(model: Model) -> Size:
         """The size of a model as it is now."""
-        return Size(model.node_count, model.parameter_count, model.parameter_bytes)
+        constants = list(model.constants())
+        return Size(model.node_count, sum(t.size for t in constants), sum(t.nbytes for t in constants))
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class _Run:
     stages: Stages | None = None
     records: list[Record] = field(default_factory=list)
     size: Size = field(init=False)
+    settled: set[Pass] = field(default_factory=set)
+    """Passes that have nothing left to do."""
 
     def __post_init__(self) -> None:
         self.size = Size.of(self.model)
@@ -107,6 +110,7 @@ class _Run:
         before, self.size = self.size, Size.of(self.model)
         # A pass that says it changed nothing is believed as far as can be seen.
         changed = result.changed or self.size != before
+        self.settled = {*(() if changed else self.settled), *((step,) if step.settles else ())}
         verification = self._verify(step) if changed else Verification("unchanged")
         record = Record(
             step.name, unparse_one(step), step.promises, seconds, changed, before, self.size, result.facts, verification
@@ -116,6 +120,8 @@ class _Run:
             instrument.after(record, self.model)
 
     def _result(self, step: Pass) -> PassResult:
+        if step in self.settled:
+            return PassResult(self.model, changed=False, facts={"settled": True})
         if self.stages is None or step.promises is not Effect.LOSSY:
             return step.run(self.model, self.context)
         # Only lossy passes take long enough for keeping what they made to pay.

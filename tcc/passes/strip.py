@@ -19,6 +19,7 @@ class Strip(Pass):
     """
 
     effect: ClassVar[Effect] = Effect.BITS
+    settles: ClassVar[bool] = True
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Strip the graph and the bodies inside it, in place."""
