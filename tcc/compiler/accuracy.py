@@ -41,7 +41,8 @@ class LossOf:
     def _measure(self, snapshot: Snapshot) -> Loss:
         feeds = self.feeds if self.evaluation is None else self.evaluation.feeds
         self._expected = self._expected or outputs(self.original.runner(), feeds)
-        found = outputs(snapshot.runner(), feeds)
+        # What is lost is lost by the kernels of a deployment.
+        found = outputs(snapshot.runner(optimise=True), feeds)
         if self.evaluation is None:
             return loss_of(self._expected, found)
         before, after = self.evaluation.scores(self._expected), self.evaluation.scores(found)

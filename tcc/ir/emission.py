@@ -138,6 +138,8 @@ def _name_values(writing: _Writing, used: set[int]) -> None:
             if outputs or inside:
                 v.name = (outputs or inside)[0].name
                 v.metadata_props.update((outputs or inside)[0].metadata_props)
+            elif hint := _hint(imported, frozen, standing.get(made[v], [made[v]])):
+                v.name = node.name = names.fresh(hint)
             else:
                 v.name = names.fresh(f"{_first_name(node)}{node.op_type.lower()}")
         origin = _origin(imported, frozen, made, node)
@@ -146,6 +148,12 @@ def _name_values(writing: _Writing, used: set[int]) -> None:
             node.metadata_props.update(origin.metadata_props)
         elif not node.name:
             node.name = names.fresh(f"{node.outputs[0].name}/{node.op_type}")
+
+
+def _hint(imported: Imported, frozen: Frozen, classes: list[int]) -> str:
+    """What the maker of the first hinted value in these classes wants it to be called."""
+    found = (imported.hints.get(n) for c in classes for n in frozen.classes[c].numbers)
+    return next((hint for hint in found if hint), "")
 
 
 def _first_name(node: onnx_ir.Node) -> str:

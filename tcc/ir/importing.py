@@ -38,10 +38,14 @@ class Imported:
     operators: set[str] = field(default_factory=set)
     opaque_keys: dict[onnx_ir.Node, str] = field(default_factory=dict)
     tables: Tables = field(default_factory=Tables)
+    hints: dict[int, str] = field(default_factory=dict)
+    """Names for values that the graph does not hold."""
 
-    def fresh(self) -> int:
-        """A number for a value that the graph does not hold."""
+    def fresh(self, hint: str = "") -> int:
+        """A number for a value that the graph does not hold, and what to call it if it is written."""
         self.values.append(None)
+        if hint:
+            self.hints[len(self.values) - 1] = hint
         return len(self.values) - 1
 
     def constant(self, tables: Tables, content: np.ndarray | onnx_ir.TensorProtocol, name: str) -> int:

@@ -1,36 +1,135 @@
-"""What values a model computes inside, seen on given inputs."""
+"""The probe model: the original with a switch behind each value of interest that rounds it coarsely, off by default.
+
+One session measures how much the outputs answer to an error at each of these values, without rebuilding anything
+(a total differential: the loss of an error is its size times the slope found here).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import helper
+import onnx
+from onnx import TensorProto, helper
 
+from tcc.ir.calibration import Observation, Range, noise
 from tcc.ir.execution import Runner
-from tcc.ir.facts import proto_type
-from tcc.ir.model import Model, tensor_type
+from tcc.ir.loss import Judge
+from tcc.ir.model import Model
+
+ERROR = 0.03
+"""The relative error that a switch puts on its value: that of 6 bits or so, well above rounding, well below 1."""
+_SWITCH = "tcc_probe_step:"
+_BODIES_OPSET = 11
+"""From this opset on ONNX's checker and runtimes agree on branches without inputs."""
 
 
-def ranges(model: Model, feeds: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The largest magnitude of each float32 value of the top-level graph, by name, over these inputs.
+@dataclass(frozen=True)
+class Tap:
+    """A switch: the value behind it, the rounding step that puts ``ERROR`` on it, and the error it really makes."""
 
-    Not-a-number and infinity count as infinity.
-    """
-    proto, weights = model.stripped_proto()
-    outputs = {o.name for o in proto.graph.output}
-    found: dict[str, float] = {}
-    for node in model.graph:
-        for v in node.outputs:
-            kind = tensor_type(v)
-            if v.name and v.name not in outputs and kind is not None and kind.dtype == "float32":
-                info = helper.make_tensor_value_info(v.name, proto_type(kind.dtype), None)
-                proto.graph.output.append(info)
-    runner = Runner(proto, weights=weights)
-    for feed in feeds:
-        for name, array in {**runner.run_named(feed), **feed}.items():
-            if isinstance(array, np.ndarray) and array.dtype == np.float32:
-                largest = float(np.abs(array).max()) if array.size else 0.0
-                found[name] = max(found.get(name, 0.0), largest if np.isfinite(largest) else np.inf)
+    value: str
+    step: float
+    error: float
+
+
+def taps(values: Iterable[str], observed: Mapping[str, Observation]) -> list[Tap]:
+    """A tap for each value that was seen to be finite and not all zero."""
+    found = []
+    for name in values:
+        seen = observed[name].histogram if name in observed else None
+        if seen is None or not seen.finite or not seen.energy:
+            continue
+        live = float(seen.counts.sum()) / seen.total
+        step = ERROR * math.sqrt(12 * seen.energy / live)
+        kept = Range(seen.low, seen.high)
+        levels = max(2, round((seen.high - seen.low) / step) + 1)
+        found.append(Tap(name, step, math.sqrt(noise(seen, kept, levels) / seen.energy)))
     return found
+
+
+def probe(model: Model, tapped: Sequence[Tap]) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """The probe model: for each tap an input ``tcc_probe_step:<value>``, a scalar; 0 switches it off."""
+    proto, weights = model.stripped_proto()
+    renamed = {tap.value: f"{tap.value}:tapped" for tap in tapped}
+    nodes = list(proto.graph.node)
+    for node in nodes:
+        for i, name in enumerate(node.input):
+            node.input[i] = renamed.get(name, name)
+    made = [
+        helper.make_node("Greater", [_SWITCH + tap.value, "tcc_probe_zero"], [f"{_SWITCH}{tap.value}:is_on"])
+        for tap in tapped
+    ]
+    outputs = {output.name for output in proto.graph.output}
+    given = [i.name for i in proto.graph.input]
+    for name in (n for n in given if n in renamed):
+        made.append(_tap(name, renamed[name]))
+    for node in nodes:
+        for i, name in enumerate(node.output):
+            if name in renamed and name in outputs:
+                node.output[i] = f"{name}:before"
+        made.append(node)
+        for name in list(node.output):
+            plain = name.removesuffix(":before")
+            if plain in renamed and plain in outputs:
+                made += [_tap(name, renamed[plain]), helper.make_node("Identity", [renamed[plain]], [plain])]
+            elif name in renamed:
+                made.append(_tap(name, renamed[name]))
+    del proto.graph.node[:]
+    proto.graph.node.extend(made)
+    zero = helper.make_tensor("tcc_probe_zero", TensorProto.FLOAT, [], [0.0])
+    proto.graph.initializer.append(zero)
+    proto.graph.input.extend(
+        helper.make_tensor_value_info(_SWITCH + tap.value, TensorProto.FLOAT, []) for tap in tapped
+    )
+    return proto, weights
+
+
+def _tap(name: str, after: str) -> onnx.NodeProto:
+    """``after`` is ``name``, rounded to multiples of the step where that is not 0."""
+    step, inner = _SWITCH + name.removesuffix(":before"), after
+    rounded = [
+        helper.make_node("Div", [name, step], [f"{inner}:steps"]),
+        helper.make_node("Round", [f"{inner}:steps"], [f"{inner}:rounded"]),
+        helper.make_node("Mul", [f"{inner}:rounded", step], [f"{inner}:on"]),
+    ]
+    plain = [helper.make_node("Identity", [name], [f"{inner}:off"])]
+    branches = {
+        f"{branch}_branch": helper.make_graph(
+            body, f"{inner}:{branch}", [], [helper.make_tensor_value_info(body[-1].output[0], TensorProto.FLOAT, None)]
+        )
+        for branch, body in (("then", rounded), ("else", plain))
+    }
+    return helper.make_node("If", [f"{step}:is_on"], [after], **branches)
+
+
+def slopes(
+    model: Model,
+    tapped: Sequence[Tap],
+    feeds: Sequence[Mapping[str, Any]],
+) -> dict[str, float]:
+    """For each tapped value the unexplained variance of the outputs that a relative square error of 1 would cause.
+
+    Args:
+        model: the original.
+        tapped: its taps.
+        feeds: inputs to measure on.
+
+    Raises:
+        TccError: where the probe model does not run.
+    """
+    if not tapped or model.opset < _BODIES_OPSET:
+        return {}
+    proto, weights = probe(model, tapped)
+    runner = Runner(proto, weights=weights, optimise=True)
+    off = {_SWITCH + tap.value: np.zeros((), np.float32) for tap in tapped}
+    judges = [Judge() for _ in tapped]
+    for feed in feeds:
+        expected = runner.run({**feed, **off})
+        for tap, judge in zip(tapped, judges, strict=True):
+            on = {_SWITCH + tap.value: np.asarray(tap.step, dtype=np.float32)}
+            judge.add(expected, runner.run({**feed, **off, **on}))
+    return {tap.value: judge.energy / tap.error**2 for tap, judge in zip(tapped, judges, strict=True)}

@@ -36,11 +36,12 @@ Pricer = Callable[[int, ENode], Price | None]
 
 @dataclass(frozen=True)
 class Weights:
-    """The objective: what a second, a byte and a node count for."""
+    """The objective: what a second, a byte, a node and the loss of a site count for."""
 
     seconds: float = 1.0
     nbytes: float = 0.0
     nodes: float = 0.0
+    loss: float = 0.0
 
     def of(self, price: Price) -> float:
         """The price as one number."""
@@ -116,7 +117,7 @@ class Problem:
 
     def objective(self, choice: Mapping[int, Candidate]) -> float:
         """The number that extraction minimises."""
-        return self.weights.of(self.total(choice))
+        return self.weights.of(self.total(choice)) + self.weights.loss * sum(self.loss[s] for s in self.sites(choice))
 
     def fits(self, choice: Mapping[int, Candidate]) -> bool:
         """Whether a choice keeps all budgets."""

@@ -193,7 +193,8 @@ class _Rows:
                 continue
             site = candidate.node.attributes
             if site not in self.sites:
-                self.sites[site] = self._column(0.0, 1.0, integral=True)
+                paid = self.problem.weights.loss * self.problem.loss[site]
+                self.sites[site] = self._column(paid / self.unit, 1.0, integral=True)
             self.rows.append((0.0, math.inf, {self.sites[site]: 1.0, column: -1.0}))
 
     def _cut(self) -> None:

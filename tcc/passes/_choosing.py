@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from tcc.cost_models._fusions import fusions_of
 from tcc.cost_models.roofline import FOLDED, Roofline
-from tcc.ir import attributes, emission, extraction, problem
+from tcc.ir import attributes, emission, extraction, importing, problem
 from tcc.ir.facts import OUTPUTS_MARK
-from tcc.ir.frozen import ENode, Frozen
+from tcc.ir.frozen import ENode, Frozen, freeze
 from tcc.ir.importing import Imported, is_pure
-from tcc.ir.problem import Budgets, Edge, Price, Problem, Weights
+from tcc.ir.inference import annotate
+from tcc.ir.model import Model
+from tcc.ir.problem import Budgets, Candidate, Edge, Price, Problem, Weights
 from tcc.ir.types import TensorType
 from tcc.passes._quantized import Quantized
 
@@ -36,6 +38,21 @@ class Choice:
 
     extraction: extraction.Extraction
     program: emission.Program
+
+
+def predicted_seconds(model: Model, prices: Roofline) -> float:
+    """The price of a quantised model's top-level graph, its integer kernels found (``tcc.passes._quantized``).
+
+    The model's values have their types where they are known.
+    """
+    imported = importing.import_graph(model.graph, annotate(model))
+    choosing = Choosing(imported, freeze(imported.egraph), prices)
+    problem = choosing.problem(Weights(), Budgets())
+    return problem.total({c: min(found, key=_seconds_of) for c, found in problem.candidates.items()}).seconds
+
+
+def _seconds_of(candidate: Candidate) -> float:
+    return candidate.price.seconds
 
 
 @dataclass
@@ -121,6 +138,9 @@ class Choosing:
         if eclass.known is not None and eclass.known.is_fixed:
             return float(eclass.kind.nbytes({})) if eclass.kind else 64.0
         if not eclass.constant or eclass.kind is None or not eclass.kind.is_static or eclass.kind.dtype == "string":
+            return None
+        # Kernels read a weight's integers: written out as floats it would be larger and no kernel's weight.
+        if any(node.operator == "DequantizeLinear" for node in eclass.nodes):
             return None
         return float(eclass.kind.nbytes({}))
 

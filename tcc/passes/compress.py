@@ -1,47 +1,43 @@
-"""Takes lossy alternatives (half precision, 8-bit weights) where they pay, within the loss budget."""
+"""Takes lossy alternatives (integers, half precision, small weights) where they pay, within the loss budget."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import TccError
-from tcc.ir import emission, importing, translated
+from tcc.ir.calibration import Observation, observe
 from tcc.ir.execution import Runner
-from tcc.ir.frozen import freeze
 from tcc.ir.inference import Annotation, annotate
-from tcc.ir.loss import Loss, measure
+from tcc.ir.loss import CONFIDENCE, Loss, measure
 from tcc.ir.model import Model
-from tcc.ir.probing import ranges
-from tcc.ir.problem import Budgets, Edge, Weights
-from tcc.ir.saturation import Limits, saturate
-from tcc.passes._choosing import Choice, Choosing
+from tcc.ir.opsets import raised
+from tcc.passes import _sensitivity
+from tcc.passes._attempt import Attempt
 from tcc.passes.base import Context, Effect, Pass, PassResult
-from tcc.passes.simplify import taken_names
-from tcc.rewrites import stored
-from tcc.rewrites.lossy import Evidence, Offer, techniques
-from tcc.rewrites.rule import made_by, relevant
+from tcc.rewrites.lossy import Evidence
 
 _ROUNDS = 5
 """Programs that are measured before the pass gives up on lossy alternatives."""
-_JOINING = frozenset({"cast_there_and_back", "cast_to_own_type"})
-_OBJECTIVES = {
-    # A byte counts for a little, well above the solver's gap and well below the time to read it once.
-    "latency": Weights(1.0, 1e-13, 0.0),
-    "size": Weights(1e-9, 1.0, 0.0),
-}
+_OPSET = 13
+"""The first opset with a scale for each channel."""
+_HELD = 64_000_000
+"""Bytes of outputs that are kept; more are computed again for each program."""
+_UNIT = {CONFIDENCE: 0.1}
+"""What of the unexplained variance a classifier's loss is, before it is measured: small errors change no prediction."""
+_CLOSE = 0.5
+"""The part of the budget that a program may leave unused before a less cautious one is tried."""
 
 
 @dataclass(frozen=True)
 class Compress(Pass):
     """Lossy alternatives as priced edges, chosen together under the loss budget.
 
-    Each site's loss is predicted from its local error; the chosen program's loss is measured, on the
-    calibration data where there is some and on generated inputs otherwise, and the prediction corrected until
-    the measured loss keeps the budget.
+    The loss of each site is predicted to first order: with calibration data, from the slope that a probe model
+    measures at it and from its local error. The chosen program's loss is measured, on the calibration data where
+    there is some and on generated inputs otherwise, and the prediction corrected until it keeps the budget.
 
     Args:
         techniques: names joined by ``+``; empty for all. A technique's own options follow it, each after a colon.
@@ -59,114 +55,136 @@ class Compress(Pass):
         """Compress the top-level graph."""
         if not model.opset:
             return PassResult(model, changed=False, facts={"declined": {"all": "no operator of the default domain"}})
-        found = annotate(model)
-        feeds = tuple(context.calibration or context.feeds)
-        data = "calibration" if context.calibration else "generated inputs"
-        record: dict[str, Any] = {"objective": self.objective, "data": data, "rounds": []}
+        newer = raised(model, min(_OPSET, context.target.max_opset)) or model
+        asked = [text.split(":") for text in self.techniques.split("+") if text]
+        search = _Search(self, newer, context, {name: tuple(words) for name, *words in asked})
         try:
-            proto, weights = model.stripped_proto()
-            expected = [Runner(proto, weights=weights).run(feed) for feed in feeds]
-            seen = ranges(model, feeds)
+            search.look()
         except TccError as error:
-            record["declined"] = {"all": error.diagnostics[0].message}
-            return PassResult(model, changed=False, facts=record)
-        correction = 1.0
-        evidence = Evidence(model, feeds, context.calibration is not None)
-        for _ in range(_ROUNDS):
-            attempt = _Attempt(self, model.clone(), context, found, seen, correction, evidence)
-            choice = attempt.choose()
-            sites = choice.extraction.sites
-            record |= attempt.record(choice)
-            if not sites:
-                return PassResult(model, changed=False, facts=record)
-            attempt.emit(choice)
-            loss = measure(attempt.model, feeds, expected)
-            predicted = sum(attempt.loss[s] for s in sites)
-            record["rounds"].append({"sites": len(sites), "predicted": predicted, "measured": loss.value})
-            record["loss"] = {"metric": loss.metric, "value": loss.value, "data": data}
-            if loss.value <= context.max_loss:
-                return PassResult(attempt.model, changed=True, facts=record)
-            correction *= _correction(loss, predicted)
-        record["declined"]["all"] = f"no program kept the loss budget of {context.max_loss:g} in {_ROUNDS} rounds"
-        record["sites"] = []
-        return PassResult(model, changed=False, facts=record)
-
-
-def _correction(loss: Loss, predicted: float) -> float:
-    # A prediction that was right within the budget's rounding must still move, or the next round is the same.
-    return max(1.5, loss.value / predicted) if predicted and math.isfinite(loss.value) else 1e6
+            search.record["declined"] = {"all": error.diagnostics[0].message}
+            return PassResult(model, changed=False, facts=search.record)
+        best = search.best()
+        if best is None:
+            return PassResult(model, changed=False, facts=search.record)
+        return PassResult(best, changed=True, facts=search.record)
 
 
 @dataclass
-class _Attempt:
-    """One program: alternatives offered at the present prediction, chosen and written."""
+class _Search:
+    """Programs at growing caution (or less of it), each measured; the best one within the budget is kept."""
 
     options: Compress
     model: Model
     context: Context
-    found: Annotation
-    seen: Mapping[str, float]
-    correction: float
-    evidence: Evidence
+    wanted: Mapping[str, Sequence[str]]
+    record: dict[str, Any] = field(default_factory=dict)
+    slopes: dict[str, float] | None = None
+    unit: float = 1.0
+    """The loss, in the budget's unit, of an unexplained variance of 1."""
 
-    def __post_init__(self) -> None:
-        graph, opset = self.model.graph, self.model.opset
-        self.imported = importing.import_graph(graph, self.found)
-        self.offer = Offer(
-            self.imported, self.imported.tables.further(), self.context.target, opset, self.seen, [], {}, {}, {},
-            self.evidence,
+    @property
+    def feeds(self) -> Sequence[Mapping[str, Any]]:
+        """What the loss is measured on."""
+        return self.context.calibration or self.context.feeds
+
+    def look(self) -> None:
+        """Run the original; raises where it does not run."""
+        self.found: Annotation = annotate(self.model)
+        data = "calibration" if self.context.calibration else "generated inputs"
+        self.record |= {"objective": self.options.objective, "data": data, "rounds": []}
+        self.expected = _Expected(self.model, self.feeds)
+        self.observed: Mapping[str, Observation] = observe(self.model, self.feeds)
+        self.unit = _UNIT.get(measure(self.model, self.feeds, self.expected).metric, 1.0)
+        self.evidence = Evidence(self.model, tuple(self.feeds), self.context.calibration is not None)
+
+    def _attempt(self) -> Attempt:
+        return Attempt(
+            self.model.clone(), self.context, self.found, self.observed, self.evidence, self.wanted,
+            self.options.objective, self.options.slower,
         )  # fmt: skip
-        asked = [text.split(":") for text in self.options.techniques.split("+") if text]
-        wanted = {name: tuple(words) for name, *words in asked}
-        for name, technique in techniques().items():
-            if not wanted or name in wanted:
-                self.offer.options = wanted.get(name, ())
-                technique.offer(self.offer)
-        self.offer.tables.load(self.imported.egraph)
-        # The graph was simplified before: of the exact rules only those are needed that join neighbours of one type.
-        exact = tuple(r for r in stored() if r.name in _JOINING)
-        chosen, operators = relevant(exact, frozenset(self.imported.operators), opset)
-        saturate(
-            self.imported.egraph, [r.text for r in chosen], translated.analysis_for(operators, made_by(chosen), opset),
-            Limits(iterations=4),
-        )  # fmt: skip
-        self.frozen = freeze(self.imported.egraph)
-        self.loss = self._predicted()
 
-    def _predicted(self) -> dict[str, float]:
-        """Each site's share of the loss: independent errors add in quadrature, the budget is a plain sum."""
-        total = math.sqrt(sum(error**2 for error in self.offer.error.values()))
-        squares = {site: error**2 / total if total else 0.0 for site, error in self.offer.error.items()}
-        return {site: share * self.correction for site, share in squares.items()}
+    def best(self) -> Model | None:
+        """The best program found within the budget; None where none pays or none keeps it."""
+        best: tuple[float, Model, dict[str, Any]] | None = None
+        for _ in range(_ROUNDS):
+            attempt = self._attempt()
+            if self.slopes is None:
+                self.slopes = self._measured_slopes(attempt)
+            loss = {site: self.unit * e for site, e in attempt.errors(self.slopes).items()}
+            choice = attempt.choose(loss)
+            sites, facts = choice.extraction.sites, attempt.record(choice)
+            if best is None:
+                self.record |= facts
+            if not sites:
+                break
+            attempt.emit(choice)
+            found = self._measure(attempt.model)
+            predicted = sum(loss[s] for s in sites)
+            self.record["rounds"].append({"sites": len(sites), "predicted": predicted, "measured": found.value})
+            facts["loss"] = {
+                "metric": found.metric, "value": found.value, "upper": found.upper, "data": self.record["data"],
+            }  # fmt: skip
+            fits = found.value <= self.context.max_loss
+            if fits and (best is None or choice.extraction.price.seconds < best[0]):
+                best = (choice.extraction.price.seconds, attempt.model, facts)
+            if not self._goes_on(found, predicted, fits=fits, left=len(loss) > len(sites)):
+                break
+        if best is None:
+            self._give_up()
+            return None
+        self.record |= best[2]
+        return best[1]
 
-    def choose(self) -> Choice:
-        """The best program within the loss budget and no worse than the input in bytes, and in time if asked."""
-        choosing = Choosing(self.imported, self.frozen, Roofline(self.context.target, self.context.symbols))
-        of = self.frozen.of
-        edges = [Edge(a.site, of[a.source], of[a.target]) for a in self.offer.alternatives]
-        weights = _OBJECTIVES[self.options.objective]
-        without = choosing.extract(choosing.problem(weights, Budgets(nbytes=None)), self.context.seconds)
-        budgets = replace(
-            choosing.spent(), nodes=None, loss=self.context.max_loss,
-            seconds=None if self.options.slower else without.extraction.price.seconds * (1 + 1e-9),
-        )  # fmt: skip
-        built = choosing.problem(weights, budgets, edges=edges, loss=self.loss)
-        return choosing.extract(built, self.context.seconds)
+    def _goes_on(self, found: Loss, predicted: float, *, fits: bool, left: bool) -> bool:
+        """Correct the prediction by what was measured; whether another program is worth trying."""
+        budget = self.context.max_loss
+        if not fits:
+            # A prediction that was right within the budget's rounding must still move, or the next round is the same.
+            known = predicted and math.isfinite(found.value)
+            self.unit *= max(1.5, found.value / predicted) if known else 1e6
+            return True
+        if not left or predicted < _CLOSE * budget or found.value > _CLOSE * budget or not predicted:
+            return False
+        self.unit *= max(found.value / predicted, 0.25)
+        return True
 
-    def emit(self, choice: Choice) -> None:
-        """Write the chosen program into this attempt's own model."""
-        names = taken_names(self.model)
-        emission.emit(self.imported, self.frozen, choice.program, self.model.opset_imports, names)
+    def _measure(self, model: Model) -> Loss:
+        # A processor's integer kernels are what is deployed; they are also the faster way to run them.
+        return measure(model, self.feeds, self.expected, optimise=self.context.target.kind == "cpu")
 
-    def record(self, choice: Choice) -> dict[str, Any]:
-        """Facts for the report."""
-        found = choice.extraction
-        return {
-            "offered": len(self.offer.error),
-            "declined": dict(sorted(self.offer.declined.items())),
-            "sites": list(found.sites),
-            "objective_value": found.objective,
-            "bound": found.bound,
-            "gap": found.gap,
-            "method": found.method,
-        }
+    def _measured_slopes(self, attempt: Attempt) -> dict[str, float]:
+        if not self.context.calibration:
+            return {}
+        values = [name for name in attempt.offer.where.values() if name]
+        return _sensitivity.slopes(self.model, values, self.observed, self.feeds, self.context)
+
+    def _give_up(self) -> None:
+        if self.record["rounds"]:
+            message = f"no program kept the loss budget of {self.context.max_loss:g} in {_ROUNDS} rounds"
+            self.record.setdefault("declined", {})["all"] = message
+        self.record["sites"] = []
+
+
+@dataclass
+class _Expected:
+    """The original's outputs, kept where they are small and computed again where they are not."""
+
+    model: Model
+    feeds: Sequence[Mapping[str, Any]]
+    _kept: list[Sequence[Any]] | None = None
+
+    def __iter__(self) -> Iterator[Sequence[Any]]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        proto, weights = self.model.stripped_proto()
+        runner = Runner(proto, weights=weights)
+        kept: list[Sequence[Any]] = []
+        held = 0
+        for feed in self.feeds:
+            outputs = runner.run(feed)
+            held += sum(getattr(output, "nbytes", 0) for output in outputs)
+            if held <= _HELD:
+                kept.append(outputs)
+            yield outputs
+        self._kept = kept if len(kept) == len(self.feeds) else None

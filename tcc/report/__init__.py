@@ -16,7 +16,8 @@ from tcc.ir.model import Model, tensor_type
 
 if TYPE_CHECKING:
     from tcc.ir.equality import Comparison
-    from tcc.passes.manager import Record
+    from tcc.passes import _choosing
+from tcc.passes.manager import Record
     from tcc.targets import Target
 
 SCHEMA = 1
@@ -60,6 +61,8 @@ def predicted_seconds(model: Model, target: Target, symbols: Mapping[str, int]) 
     The model's values have their types where they are known (``tcc.ir.inference.annotate``).
     """
     roofline = Roofline(target, symbols)
+    if any(node.op_type == "DequantizeLinear" for node in model.graph):
+        return _choosing.predicted_seconds(model, roofline)
     return math.fsum(
         roofline.price(
             node.op_type,

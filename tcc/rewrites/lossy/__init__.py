@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from tcc.ir.calibration import Observation
 from tcc.ir.importing import Imported
 from tcc.ir.model import Model
 from tcc.ir.tables import Tables
@@ -44,7 +45,9 @@ class Evidence:
 class Offer:
     """What a technique adds: rows of new nodes, priced edges to them, the local error of each site.
 
+    ``observed`` is what was seen of the float32 values, by name.
     ``error`` is the relative L2 error of what the site computes, as far as it is known locally;
+    ``where`` names the imported value at which a site makes its error, for its slope to be measured there.
     ``declined`` says for each node why it was not offered. ``options`` are the words that follow this technique's
     name in the pass's text.
     """
@@ -53,13 +56,14 @@ class Offer:
     tables: Tables
     target: Target
     opset: int
-    ranges: Mapping[str, float]
+    observed: Mapping[str, Observation]
     alternatives: list[Alternative]
     error: dict[str, float]
     declined: dict[str, str]
-    memo: dict[Any, int]
+    memo: dict[Any, Any]
     evidence: Evidence
     options: tuple[str, ...] = ()
+    where: dict[str, str] = field(default_factory=dict)
 
 
 def techniques() -> dict[str, ModuleType]:

@@ -85,7 +85,8 @@ def _largest(made: Offer, v: onnx_ir.Value) -> float | None:
     if v.const_value is not None:
         array = v.const_value.numpy()
         return float(np.abs(array).max()) if array.size else 0.0
-    return made.ranges.get(v.name or "")
+    seen = made.observed.get(v.name or "")
+    return None if seen is None else seen.magnitude
 
 
 def _offer_node(made: Offer, node: onnx_ir.Node) -> None:
@@ -107,6 +108,7 @@ def _offer_node(made: Offer, node: onnx_ir.Node) -> None:
     site = f"float16:{node.name or node.outputs[0].name}"
     made.alternatives += [Alternative(site, single, back), Alternative(site, _half(made, node.outputs[0]), half)]
     made.error[site] = EPSILON
+    made.where[site] = node.outputs[0].name or ""
     imported.operators.add("Cast")
 
 

@@ -80,5 +80,8 @@ def _offer_weight(made: Offer, v: onnx_ir.Value, weight: np.ndarray, axis: int) 
     imported.operators.add("DequantizeLinear")
     site = f"weight-int8:{v.name}"
     made.alternatives.append(Alternative(site, imported.numbers[v], number))
+    users = [node for node, _ in v.uses()]
+    if len(users) == 1:
+        made.where[site] = users[0].outputs[0].name or ""
     norm = float(np.linalg.norm(weight))
     made.error[site] = float(np.linalg.norm(weight - quantized * spread)) / norm if norm else 0.0

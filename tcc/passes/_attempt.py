@@ -1,0 +1,129 @@
+"""One lossy program: alternatives offered, priced, chosen at a predicted loss, and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from tcc.cost_models.roofline import Roofline
+from tcc.ir import emission, importing, translated
+from tcc.ir.calibration import Observation
+from tcc.ir.frozen import Frozen, freeze
+from tcc.ir.inference import Annotation
+from tcc.ir.model import Model
+from tcc.ir.problem import Budgets, Edge, Weights
+from tcc.ir.saturation import Limits, saturate
+from tcc.passes._choosing import Choice, Choosing
+from tcc.passes.base import Context
+from tcc.passes.simplify import taken_names
+from tcc.rewrites import stored
+from tcc.rewrites.lossy import Evidence, Offer, techniques
+from tcc.rewrites.rule import made_by, relevant
+
+_JOINING = frozenset({"cast_there_and_back", "cast_to_own_type"})
+_LOSS_PRICE = 0.05
+"""What the whole loss budget is worth, as a part of the objective: accuracy is not given away for nothing."""
+_OBJECTIVES = {
+    # A byte counts for a little, well above the solver's gap and well below the time to read it once.
+    "latency": Weights(1.0, 1e-13, 0.0),
+    "size": Weights(1e-9, 1.0, 0.0),
+}
+
+
+@dataclass
+class Attempt:
+    """The alternatives of one model, offered anew for each program: writing one uses the graph up.
+
+    Args:
+        model: is changed when the program is written.
+        context: of the pass.
+        found: what inference knows of the model.
+        observed: what was seen of its values.
+        evidence: for the techniques.
+        wanted: techniques by name with their options; empty for all.
+        objective: ``latency`` or ``size``.
+        slower: whether the program may be predicted slower than without alternatives.
+    """
+
+    model: Model
+    context: Context
+    found: Annotation
+    observed: Mapping[str, Observation]
+    evidence: Evidence
+    wanted: Mapping[str, Sequence[str]]
+    objective: str
+    slower: bool
+    offer: Offer = field(init=False)
+    frozen: Frozen = field(init=False)
+
+    def __post_init__(self) -> None:
+        graph, opset = self.model.graph, self.model.opset
+        self.imported = importing.import_graph(graph, self.found)
+        self.offer = Offer(
+            self.imported, self.imported.tables.further(), self.context.target, opset, self.observed, [], {}, {}, {},
+            self.evidence,
+        )  # fmt: skip
+        for name, technique in techniques().items():
+            if not self.wanted or name in self.wanted:
+                self.offer.options = tuple(self.wanted.get(name, ()))
+                technique.offer(self.offer)
+        self.offer.tables.load(self.imported.egraph)
+        # The graph was simplified before: of the exact rules only those are needed that join neighbours of one type.
+        exact = tuple(r for r in stored() if r.name in _JOINING)
+        chosen, operators = relevant(exact, frozenset(self.imported.operators), opset)
+        saturate(
+            self.imported.egraph, [r.text for r in chosen], translated.analysis_for(operators, made_by(chosen), opset),
+            Limits(iterations=4),
+        )  # fmt: skip
+        self.frozen = freeze(self.imported.egraph)
+
+    @cached_property
+    def _choosing(self) -> Choosing:
+        return Choosing(self.imported, self.frozen, Roofline(self.context.target, self.context.symbols))
+
+    def errors(self, slopes: Mapping[str, float]) -> dict[str, float]:
+        """Each site's loss to first order: the slope at the value it makes, times the square of its error."""
+        where = self.offer.where
+        return {site: slopes.get(where.get(site, ""), 1.0) * e**2 for site, e in self.offer.error.items()}
+
+    def choose(self, loss: Mapping[str, float]) -> Choice:
+        """The best program within the loss budget, no worse than the input in bytes, and in time unless ``slower``.
+
+        Args:
+            loss: of each site, in the unit of the budget.
+
+        Raises:
+            TccError: exit INFEASIBLE where not even the program without alternatives fits.
+        """
+        choosing, of = self._choosing, self.frozen.of
+        edges = [Edge(a.site, of[a.source], of[a.target]) for a in self.offer.alternatives]
+        weights = _OBJECTIVES[self.objective]
+        plain = choosing.problem(weights, Budgets(nbytes=None))
+        without = choosing.extract(plain, self.context.seconds).extraction
+        budgets = replace(
+            choosing.spent(), nodes=None, loss=self.context.max_loss,
+            seconds=None if self.slower else without.price.seconds * (1 + 1e-9),
+        )  # fmt: skip
+        if self.context.max_loss:
+            weights = replace(weights, loss=_LOSS_PRICE * without.objective / self.context.max_loss)
+        return choosing.extract(choosing.problem(weights, budgets, edges=edges, loss=loss), self.context.seconds)
+
+    def emit(self, choice: Choice) -> None:
+        """Write the chosen program into this attempt's own model."""
+        names = taken_names(self.model)
+        emission.emit(self.imported, self.frozen, choice.program, self.model.opset_imports, names)
+
+    def record(self, choice: Choice) -> dict[str, Any]:
+        """Facts for the report."""
+        found = choice.extraction
+        return {
+            "offered": len(self.offer.error),
+            "declined": dict(sorted(self.offer.declined.items())),
+            "sites": list(found.sites),
+            "objective_value": found.objective,
+            "bound": found.bound,
+            "gap": found.gap,
+            "method": found.method,
+        }

@@ -1,0 +1,265 @@
+"""8-bit integers for activations and weights, ranges fixed by calibration: Q/DQ around the target's integer kernels.
+
+An operator on integers is ``Q(op(DQ(x), DQ(w)))``. Two edges lead to it: from its output's ``Q`` (the next kernel
+reads integers) and, through a ``DQ``, from its output. So a chain of kernels pays for a conversion only where it
+begins and ends, and extraction finds the chains.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir
+
+from tcc.ir import calibration
+from tcc.ir.calibration import Range
+from tcc.ir.tables import ABSENT
+from tcc.rewrites.lossy import Alternative, Offer, _rows
+from tcc.rewrites.lossy._schemes import Scheme, Weight, activation_scheme, least_scale, quantize_weight
+from tcc.rewrites.lossy._units import CURVED, FLOAT_OUTPUT, FUSED, WEIGHTED, Unit, Values, is_float, is_moving, units
+
+FIRST_OPSET = 10
+PER_AXIS_OPSET = 13
+
+
+def offer(made: Offer) -> None:
+    """Offer every operator that the target has an integer kernel for."""
+    recipe, target = made.target.quantization, made.target
+    reason = ""
+    if not made.evidence.calibrated:
+        reason = "the ranges of activations need calibration data"
+    elif made.opset < FIRST_OPSET:
+        reason = f"opset {made.opset} has no QuantizeLinear, {FIRST_OPSET} is the first"
+    elif illegal := target.legality("", "QuantizeLinear", [recipe.activation]):
+        reason = illegal
+    if reason:
+        made.declined["static-int8"] = reason
+        return
+    graph = made.imported.graph
+    found = units(graph, recipe)
+    able = frozenset(unit.node for unit in found if unit.node.op_type not in CURVED)
+    able |= {node for node in graph if is_moving(node)}
+    kernels = _Kernels(made, Values(graph, made.observed, recipe, *made.options[:1]), able)
+    for unit in found:
+        if refusal := kernels.offer(unit):
+            made.declined[f"static-int8:{unit.node.name}"] = refusal
+    for node in graph:
+        if is_moving(node):
+            kernels.move(node)
+
+
+@dataclass
+class _Kernels:
+    """Makes the rows of one graph's integer kernels."""
+
+    made: Offer
+    values: Values
+    integer: frozenset[onnx_ir.Node]
+    """The nodes that may run on integers."""
+
+    def offer(self, unit: Unit) -> str:
+        """Offer one unit; why not, where it cannot be."""
+        node, output = unit.node, unit.output
+        scheme = self._scheme(output)
+        if scheme is None:
+            return f"no finite range of {output.name} was seen"
+        if node.op_type == "Softmax" and self.made.target.quantization.symmetric:
+            return "probabilities have no symmetric range"
+        inputs, error = self._inputs(unit)
+        if inputs is None:
+            return "its inputs have no integer form"
+        result = _rows.operator(self.made, node, inputs)[0]
+        if unit.activation is not None and not _is_done_by_rounding(unit.activation, scheme):
+            if not self.made.target.quantization.symmetric:
+                return f"no kernel does {unit.activation.op_type} on the way"
+            result = self._activate(unit.activation, result)
+        site = f"static-int8:{node.name or output.name}"
+        number = self.made.imported.numbers[output]
+        self.made.where[site] = output.name or ""
+        if node.op_type in FLOAT_OUTPUT and unit.activation is None and not self._is_read_as_integers(output):
+            self.made.alternatives.append(Alternative(site, number, result))
+            self.made.error[site] = math.sqrt(error)
+            return ""
+        integers = _rows.rounded(self.made, result, output, scheme)
+        back = _rows.dequantized(self.made, integers, output, scheme)
+        whole = _rows.quantized(self.made, output, scheme)
+        self.made.alternatives += [Alternative(site, number, back), Alternative(site, whole, integers)]
+        self.made.error[site] = math.sqrt(error + self._noise(output, scheme))
+        return ""
+
+    def _is_read_as_integers(self, v: onnx_ir.Value) -> bool:
+        """Whether all that reads a value may run on integers: then rounding it saves them the pass."""
+        readers = [node for node, _ in v.uses()]
+        return not v.is_graph_output() and all(node in self.integer for node in readers)
+
+    def move(self, node: onnx_ir.Node) -> None:
+        """State that moving integers gives the integers of what is moved: exact, since the scheme is one."""
+        source = node.inputs[0]
+        assert source is not None
+        scheme = self._scheme(source)
+        if scheme is None:
+            return
+        rest = [ABSENT if v is None else self.made.imported.numbers[v] for v in node.inputs[1:]]
+        inside = _rows.dequantized(self.made, _rows.quantized(self.made, source, scheme), source, scheme)
+        moved = _rows.operator(self.made, node, [inside, *rest])
+        for v, number in zip((v for v in node.outputs if v.name), moved, strict=True):
+            if self._scheme(v) == scheme:
+                _rows.rounded(self.made, number, v, scheme, into=_rows.quantized(self.made, v, scheme))
+
+    def _scheme(self, v: onnx_ir.Value) -> Scheme | None:
+        producer = v.producer()
+        if producer is not None and producer.op_type == "Softmax" and not self.values.recipe.symmetric:
+            # The one scheme that the kernel gives.
+            info = np.iinfo(self.values.recipe.activation)
+            return Scheme(self.values.recipe.activation, 1 / 256, int(info.min))
+        return self.values.scheme(v)
+
+    def _noise(self, v: onnx_ir.Value, scheme: Scheme) -> float:
+        """The mean square error of a value's scheme, relative to its own mean square."""
+        seen = self.made.observed[v.name or ""].histogram
+        return calibration.noise(seen, scheme.kept) / seen.energy if seen.energy else 0.0
+
+    def _activate(self, activation: onnx_ir.Node, number: int) -> int:
+        rest = [ABSENT if v is None else self.made.imported.numbers[v] for v in activation.inputs[1:]]
+        return _rows.operator(self.made, activation, [number, *rest])[0]
+
+    def _inputs(self, unit: Unit) -> tuple[list[int] | None, float]:
+        """The numbers of a node's inputs as its kernel reads them, and the square of the error they bring."""
+        node = unit.node
+        if node.op_type in WEIGHTED and (w := node.inputs[1]) is not None and w.const_value is not None:
+            return self._weighted(node)
+        numbers, error = [], 0.0
+        for v in node.inputs if node.op_type not in FUSED else node.inputs[:1]:
+            if v is None or not is_float(v):
+                return None, 0.0
+            number, added = self._constant(v) if v.const_value is not None else self._activation(v)
+            if number is None:
+                return None, 0.0
+            numbers.append(number)
+            error += added
+        numbers += [self.made.imported.numbers[v] for v in node.inputs[1:] if v is not None and node.op_type in FUSED]
+        # Of constants alone nothing is left to compute.
+        return (numbers if any(v is not None and v.const_value is None for v in node.inputs) else None), error
+
+    def _activation(self, v: onnx_ir.Value) -> tuple[int | None, float]:
+        scheme = self._scheme(v)
+        if scheme is None:
+            return None, 0.0
+        inside = _rows.dequantized(self.made, _rows.quantized(self.made, v, scheme), v, scheme)
+        return inside, self._noise(v, scheme) if v.producer() is None else 0.0
+
+    def _constant(self, v: onnx_ir.Value) -> tuple[int | None, float]:
+        """A constant operand in the activations' type."""
+        assert v.const_value is not None
+        array = v.const_value.numpy()
+        if not array.size or not np.isfinite(array).all():
+            return None, 0.0
+        kept = Range(min(float(array.min()), 0.0), max(float(array.max()), 0.0))
+        if kept.high <= kept.low:
+            return None, 0.0
+        scheme = activation_scheme(kept, self.values.recipe)
+        low, high = scheme.limits
+        integers = np.clip(np.rint(array / np.float32(scheme.scale)) + scheme.zero, low, high).astype(scheme.dtype)
+        gap = (integers.astype(np.float32) - scheme.zero) * np.float32(scheme.scale) - array
+        number = _rows.constant_as_float(
+            self.made, integers, np.array(scheme.scale, np.float32), zero=np.array(scheme.zero, scheme.dtype),
+            axis=None, name=v.name or "constant",
+        )  # fmt: skip
+        return number, float(np.square(gap).sum() / np.square(array).sum())
+
+    def _weighted(self, node: onnx_ir.Node) -> tuple[list[int] | None, float]:
+        data, weight = node.inputs[0], node.inputs[1]
+        assert data is not None
+        assert weight is not None
+        axis = _channel_axis(node)
+        if data.const_value is not None or axis is None:
+            return None, 0.0
+        scheme = self._scheme(data)
+        inside, error = self._activation(data)
+        if scheme is None or inside is None or weight.const_value is None:
+            return None, 0.0
+        array = weight.const_value.numpy()
+        bias = _bias(node, array.shape[axis])
+        if not np.isfinite(array).all() or (bias is None and len(node.inputs) > 2 and node.inputs[2] is not None):
+            return None, 0.0
+        made = self._weight(array, axis, bias, scheme)
+        name = weight.name or "weight"
+        # QGemm alone asks for zero points that are written out.
+        zero = np.zeros(made.scale.shape, np.int8) if node.op_type == "Gemm" else None
+        numbers = [inside, _rows.constant_as_float(
+            self.made, made.values, made.scale, zero=zero, axis=made.axis, name=name
+        )]  # fmt: skip
+        if bias is not None:
+            numbers.append(self._bias(node, bias, scheme, made))
+        return numbers, error + made.error**2
+
+    def _weight(self, array: np.ndarray, axis: int, bias: np.ndarray | None, scheme: Scheme) -> Weight:
+        recipe = self.values.recipe
+        least = 0.0 if bias is None else least_scale(bias, scheme.scale)
+        levels = 63 if recipe.reduced_range else 127
+        if recipe.per_channel and self.made.opset >= PER_AXIS_OPSET:
+            return quantize_weight(array, axis, levels=levels, least=least)
+        return quantize_weight(array, None, levels=levels, least=np.max(least))
+
+    def _bias(self, node: onnx_ir.Node, bias: np.ndarray, scheme: Scheme, weight: Weight) -> int:
+        """The bias as the kernel wants it: integers of the accumulator's scale, or floats as it is."""
+        value = node.inputs[2]
+        assert value is not None
+        if not self.values.recipe.quantized_bias:
+            return self.made.imported.numbers[value]
+        scale = np.asarray(weight.scale * np.float32(scheme.scale), dtype=np.float32)
+        integers = np.rint(bias.astype(np.float64) / scale).astype(np.int32)
+        axis = None if weight.axis is None else 0
+        zero = np.zeros(scale.shape, np.int32) if node.op_type == "Gemm" else None
+        return _rows.constant_as_float(self.made, integers, scale, zero=zero, axis=axis, name=value.name or "bias")
+
+
+def _channel_axis(node: onnx_ir.Node) -> int | None:
+    """The axis of the weight that holds the output channels; None where the kernel has no form for the node."""
+    weight = node.inputs[1]
+    rank = weight.const_value.numpy().ndim if weight is not None and weight.const_value is not None else 0
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "MatMul":
+        return 1 if rank == 2 else None
+    plain = {name: attribute.value for name, attribute in node.attributes.items()}
+    if plain.get("alpha", 1.0) != 1.0 or plain.get("beta", 1.0) != 1.0 or plain.get("transA", 0):
+        return None
+    return 0 if plain.get("transB", 0) else 1
+
+
+def _bias(node: onnx_ir.Node, channels: int) -> np.ndarray | None:
+    """The constant bias of a node as one number a channel; None where there is none of that form."""
+    v = node.inputs[2] if len(node.inputs) > 2 else None
+    if v is None or v.const_value is None:
+        return None
+    array = v.const_value.numpy()
+    if array.ndim > 1 and array.size != array.shape[-1]:
+        return None
+    return np.broadcast_to(array.reshape(-1), channels) if array.size in {1, channels} else None
+
+
+def _is_done_by_rounding(activation: onnx_ir.Node, scheme: Scheme) -> bool:
+    """Whether cutting off at the ends of the integers' range does what the activation does."""
+    kept = scheme.kept
+    if activation.op_type == "Relu":
+        return kept.low >= 0.0
+    limits = [_limit(activation, 1, "min", -math.inf), _limit(activation, 2, "max", math.inf)]
+    if None in limits:
+        return False
+    low, high = (limit for limit in limits if limit is not None)
+    return kept.low >= low - scheme.scale / 2 and kept.high <= high + scheme.scale / 2
+
+
+def _limit(clip: onnx_ir.Node, index: int, name: str, default: float) -> float | None:
+    """A limit of a Clip: an attribute before opset 11, an input since; None where it is computed."""
+    if (attribute := clip.attributes.get(name)) is not None:
+        return float(attribute.as_float())
+    v = clip.inputs[index] if index < len(clip.inputs) else None
+    if v is None:
+        return default
+    return None if v.const_value is None else float(v.const_value.numpy().item())
+
+
