@@ -128,7 +128,9 @@ def _divergence(model: Model, a: Outputs, b: Outputs) -> list[dict[str, Any]]:
         pairs = [(np.asarray(x[index]), np.asarray(y[index])) for x, y in zip(a, b, strict=True)]
         numeric = all(x.dtype.kind in "fiu" and x.shape == y.shape for x, y in pairs)
         largest = max((_largest(x, y) for x, y in pairs), default=0.0) if numeric else math.nan
-        found.append({"output": name, "relative_l2": relative_l2(*zip(*pairs, strict=True)), "largest_absolute": largest})
+        found.append(
+            {"output": name, "relative_l2": relative_l2(*zip(*pairs, strict=True)), "largest_absolute": largest}
+        )
     return found
 
 

@@ -71,50 +71,6 @@ def relative_l2(expected: Iterable[Any], actual: Iterable[Any]) -> float:
 
 
 @dataclass
-class Judge:
-    """Gathers the loss over runs.
-
-    A single output of shape [samples, classes] over at least 32 samples, of which the original is sure enough, is
-    taken for a classifier's scores. Its loss is the confidence lost: the mean of the original's probability of its
-    own prediction, less its probability of the new prediction (softmax of the scores, unless they are
-    probabilities). Where the probabilities are right, that is the accuracy lost.
-
-    Any other loss is the unexplained variance ``|a - b|² / |a - mean a|²`` over all runs, of the output where that is
-    largest; the mean is taken over the samples, where there are enough of one shape.
-    """
-
-    samples: int = 0
-    _classes: _Classes = field(default_factory=lambda: _Classes())
-    _energies: list[_Energy] = field(default_factory=list)
-    _classifies: bool = True
-
-    def add(self, expected: Sequence[Any], actual: Sequence[Any]) -> None:
-        """See the outputs of one run of both."""
-        first = expected[0] if expected else None
-        self.samples += len(first) if _is_array(first) and first.ndim else 1
-        if len(expected) == 1 and _is_scores(first) and _is_scores(actual[0]):
-            self._classes.add(first, actual[0])
-        else:
-            self._classifies = False
-        self._energies = self._energies or [_Energy() for _ in expected]
-        for energy, a, b in zip(self._energies, expected, actual, strict=True):
-            energy.add(a, b)
-
-    @property
-    def energy(self) -> float:
-        """The unexplained variance, whatever the outputs are."""
-        return max((energy.result()[0] for energy in self._energies), default=0.0)
-
-    def loss(self) -> Loss:
-        """What was found so far."""
-        if self._classifies and self.samples >= _ENOUGH and self._classes.is_classifier:
-            return Loss(CONFIDENCE, *self._classes.result())
-        found = [energy.result() for energy in self._energies]
-        value, upper = max(found, default=(0.0, 0.0))
-        return Loss(ENERGY, value, self.samples, upper)
-
-
-@dataclass
 class _Classes:
     """The confidence that new predictions lose, and whether the scores are a classifier's at all."""
 
@@ -214,6 +170,50 @@ class _Energy:
         ratio = self.gap / self.norm
         spread = self.pairs[0] - 2 * ratio * self.pairs[1] + ratio**2 * self.pairs[2]
         return value, value + _Z95 * math.sqrt(max(spread, 0.0)) / base
+
+
+@dataclass
+class Judge:
+    """Gathers the loss over runs.
+
+    A single output of shape [samples, classes] over at least 32 samples, of which the original is sure enough, is
+    taken for a classifier's scores. Its loss is the confidence lost: the mean of the original's probability of its
+    own prediction, less its probability of the new prediction (softmax of the scores, unless they are
+    probabilities). Where the probabilities are right, that is the accuracy lost.
+
+    Any other loss is the unexplained variance ``|a - b|² / |a - mean a|²`` over all runs, of the output where that is
+    largest; the mean is taken over the samples, where there are enough of one shape.
+    """
+
+    samples: int = 0
+    _classes: _Classes = field(default_factory=_Classes)
+    _energies: list[_Energy] = field(default_factory=list)
+    _classifies: bool = True
+
+    def add(self, expected: Sequence[Any], actual: Sequence[Any]) -> None:
+        """See the outputs of one run of both."""
+        first: Any = expected[0] if expected else None
+        self.samples += len(first) if _is_array(first) and first.ndim else 1
+        if len(expected) == 1 and _is_scores(first) and _is_scores(actual[0]):
+            self._classes.add(first, actual[0])
+        else:
+            self._classifies = False
+        self._energies = self._energies or [_Energy() for _ in expected]
+        for energy, a, b in zip(self._energies, expected, actual, strict=True):
+            energy.add(a, b)
+
+    @property
+    def energy(self) -> float:
+        """The unexplained variance, whatever the outputs are."""
+        return max((energy.result()[0] for energy in self._energies), default=0.0)
+
+    def loss(self) -> Loss:
+        """What was found so far."""
+        if self._classifies and self.samples >= _ENOUGH and self._classes.is_classifier:
+            return Loss(CONFIDENCE, *self._classes.result())
+        found = [energy.result() for energy in self._energies]
+        value, upper = max(found, default=(0.0, 0.0))
+        return Loss(ENERGY, value, self.samples, upper)
 
 
 def _is_array(value: Any) -> bool:

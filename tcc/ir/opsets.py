@@ -31,5 +31,5 @@ def raised(model: Model, opset: int) -> Model | None:
         onnx.checker.check_model(proto)
     except (RuntimeError, ValueError, IndexError, onnx.checker.ValidationError):
         return None
-    proto.ir_version = max(proto.ir_version, max(v for at, v in _IR_VERSIONS.items() if at <= opset))
+    proto.ir_version = max(proto.ir_version, *(v for at, v in _IR_VERSIONS.items() if at <= opset))
     return Model(onnx_ir.from_proto(proto), model.source, files=model.files, notes=model.notes)

@@ -65,8 +65,7 @@ def probe(model: Model, tapped: Sequence[Tap]) -> tuple[onnx.ModelProto, dict[st
     ]
     outputs = {output.name for output in proto.graph.output}
     given = [i.name for i in proto.graph.input]
-    for name in (n for n in given if n in renamed):
-        made.append(_tap(name, renamed[name]))
+    made += [_tap(name, renamed[name]) for name in given if name in renamed]
     for node in nodes:
         for i, name in enumerate(node.output):
             if name in renamed and name in outputs:

@@ -11,7 +11,7 @@ from tcc.diagnostics import TccError
 from tcc.ir.calibration import Observation, observe
 from tcc.ir.execution import Runner
 from tcc.ir.inference import Annotation, annotate
-from tcc.ir.loss import CONFIDENCE, Loss, measure
+from tcc.ir.loss import CONFIDENCE, Judge, Loss, measure
 from tcc.ir.model import Model
 from tcc.ir.opsets import raised
 from tcc.passes import _sensitivity
@@ -93,8 +93,8 @@ class _Search:
         data = "calibration" if self.context.calibration else "generated inputs"
         self.record |= {"objective": self.options.objective, "data": data, "rounds": []}
         self.expected = _Expected(self.model, self.feeds)
-        self.observed: Mapping[str, Observation] = observe(self.model, self.feeds)
-        self.unit = _UNIT.get(measure(self.model, self.feeds, self.expected).metric, 1.0)
+        self.observed: Mapping[str, Observation] = observe(self.model, self.feeds, outputs=self.expected.keep)
+        self.unit = _UNIT.get(self.expected.judge.loss().metric, 1.0)
         self.evidence = Evidence(self.model, tuple(self.feeds), self.context.calibration is not None)
 
     def _attempt(self) -> Attempt:
@@ -171,20 +171,24 @@ class _Expected:
 
     model: Model
     feeds: Sequence[Mapping[str, Any]]
-    _kept: list[Sequence[Any]] | None = None
+    judge: Judge = field(default_factory=Judge)
+    """What would be said of a program without any loss."""
+    _kept: list[Sequence[Any]] = field(default_factory=list)
+    _held: int = 0
+
+    def keep(self, outputs: Sequence[Any]) -> None:
+        """Take the outputs of the next run."""
+        self.judge.add(outputs, outputs)
+        self._held += sum(getattr(output, "nbytes", 0) for output in outputs)
+        if self._held <= _HELD:
+            self._kept.append(outputs)
+        else:
+            self._kept.clear()
 
     def __iter__(self) -> Iterator[Sequence[Any]]:
-        if self._kept is not None:
+        if len(self._kept) == len(self.feeds):
             yield from self._kept
             return
         proto, weights = self.model.stripped_proto()
         runner = Runner(proto, weights=weights)
-        kept: list[Sequence[Any]] = []
-        held = 0
-        for feed in self.feeds:
-            outputs = runner.run(feed)
-            held += sum(getattr(output, "nbytes", 0) for output in outputs)
-            if held <= _HELD:
-                kept.append(outputs)
-            yield outputs
-        self._kept = kept if len(kept) == len(self.feeds) else None
+        yield from (runner.run(feed) for feed in self.feeds)

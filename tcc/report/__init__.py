@@ -16,8 +16,7 @@ from tcc.ir.model import Model, tensor_type
 
 if TYPE_CHECKING:
     from tcc.ir.equality import Comparison
-    from tcc.passes import _choosing
-from tcc.passes.manager import Record
+    from tcc.passes.manager import Record
     from tcc.targets import Target
 
 SCHEMA = 1
@@ -62,7 +61,9 @@ def predicted_seconds(model: Model, target: Target, symbols: Mapping[str, int]) 
     """
     roofline = Roofline(target, symbols)
     if any(node.op_type == "DequantizeLinear" for node in model.graph):
-        return _choosing.predicted_seconds(model, roofline)
+        from tcc.passes._choosing import predicted_seconds as with_kernels
+
+        return with_kernels(model, roofline)
     return math.fsum(
         roofline.price(
             node.op_type,

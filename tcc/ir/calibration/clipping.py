@@ -56,7 +56,8 @@ def _noise(seen: Histogram, low: np.ndarray, high: np.ndarray, levels: int) -> n
     outside = np.maximum(0.0, np.maximum(x - high[:, None], low[:, None] - x))
     step = (high - low) / (levels - 1)
     inside = (outside == 0) * (np.square(step) / 12)[:, None]
-    return ((np.square(outside) + inside) @ counts) / max(seen.total, 1)
+    made: np.ndarray = ((np.square(outside) + inside) @ counts) / max(seen.total, 1)
+    return made
 
 
 def _extremes(seen: Histogram, _levels: int, _symmetric: bool) -> Range:  # noqa: FBT001 - one signature for all
@@ -96,7 +97,7 @@ def _analytic(seen: Histogram, levels: int, _symmetric: bool) -> Range:  # noqa:
     magnitude = float((np.abs(x - mean) * counts).sum() / counts.sum())
     deviation = math.sqrt(float((np.square(x - mean) * counts).sum() / counts.sum()))
     if not deviation:
-        return _extremes(seen, levels, False)  # noqa: FBT003
+        return _extremes(seen, levels, False)
     # After a ReLU one half of the distribution is left, which the same number of levels resolves twice as finely.
     grid = levels if seen.low < 0 else 2 * levels
     laplace, gauss = _interpolated(_LAPLACE, grid), _interpolated(_GAUSS, grid)
@@ -113,7 +114,7 @@ def _entropy(seen: Histogram, levels: int, _symmetric: bool) -> Range:  # noqa: 
     magnitudes = _magnitudes(seen)
     cells = levels // 2 if seen.low < 0 else levels
     if len(magnitudes) <= cells:
-        return _extremes(seen, levels, False)  # noqa: FBT003
+        return _extremes(seen, levels, False)
     best, best_end = math.inf, len(magnitudes)
     for end in range(cells, len(magnitudes) + 1, max(1, (len(magnitudes) - cells) // 128)):
         divergence = _divergence(magnitudes, end, cells)

@@ -9,7 +9,7 @@ import numpy as np
 
 BINS = 2048
 """Bins at most: eight for each level of an 8-bit range."""
-SEEN = 1 << 16
+SEEN = 1 << 14
 """Elements of one array that are counted: a larger one is thinned evenly (its extremes are always exact)."""
 
 
@@ -47,7 +47,7 @@ class Histogram:
         nonzero = thinned[thinned != 0]
         self.zeros += thinned.size - nonzero.size
         if nonzero.size:
-            index = np.floor(nonzero / np.float32(2.0**self.exponent)).astype(np.int64) - self.first
+            index = np.floor(nonzero / np.float64(2.0**self.exponent)).astype(np.int64) - self.first
             self.counts += np.bincount(np.clip(index, 0, len(self.counts) - 1), minlength=len(self.counts))
 
     def merge(self, other: Histogram) -> None:
@@ -98,7 +98,9 @@ def _exponent(low: float, high: float) -> int:
     if not largest:
         return -126
     # A width below the largest magnitude's rounding (2**-24 of it) would tell nothing apart.
-    exponent = max(math.frexp(largest)[1] - 24, math.frexp((high - low) / BINS)[1] - 1, -126)
+    exponent = max(math.frexp(largest)[1] - 24, -126)
+    if high > low:
+        exponent = max(exponent, math.frexp((high - low) / BINS)[1] - 1)
     while math.floor(high / 2.0**exponent) - math.floor(low / 2.0**exponent) + 1 > BINS:
         exponent += 1
     return exponent

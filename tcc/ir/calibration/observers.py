@@ -34,12 +34,12 @@ class Channels:
     @property
     def magnitude(self) -> np.ndarray:
         """The largest absolute value of each channel."""
-        return np.maximum(np.abs(self.low), np.abs(self.high))
+        return np.asarray(np.maximum(np.abs(self.low), np.abs(self.high)))
 
     @property
     def mean(self) -> np.ndarray:
         """The mean of each channel."""
-        return self.total / max(self.count, 1)
+        return np.asarray(self.total / max(self.count, 1))
 
 
 @dataclass

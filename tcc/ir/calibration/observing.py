@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,11 @@ class Observation:
 
 
 def observe(
-    model: Model, feeds: Iterable[Mapping[str, Any]], axes: Mapping[str, Collection[int]] | None = None
+    model: Model,
+    feeds: Iterable[Mapping[str, Any]],
+    axes: Mapping[str, Collection[int]] | None = None,
+    *,
+    outputs: Callable[[list[Any]], None] = lambda _: None,
 ) -> dict[str, Observation]:
     """What each float32 value of the top-level graph is over these inputs, by name.
 
@@ -50,22 +54,25 @@ def observe(
         model: with the types of its values.
         feeds: inputs of one run each.
         axes: for values by name, the axes whose channels are to be told apart; only for fixed axis lengths.
+        outputs: called with the graph's outputs of each run.
 
     Raises:
         TccError: where the model does not run on an input.
     """
     proto, weights = model.stripped_proto()
-    outputs = {o.name for o in proto.graph.output}
+    own = [o.name for o in proto.graph.output]
     for node in model.graph:
         for v in node.outputs:
             kind = tensor_type(v)
-            if v.name and v.name not in outputs and kind is not None and kind.dtype == "float32":
+            if v.name and v.name not in own and kind is not None and kind.dtype == "float32":
                 info = helper.make_tensor_value_info(v.name, proto_type(kind.dtype), None)
                 proto.graph.output.append(info)
     runner = Runner(proto, weights=weights)
     found: dict[str, Observation] = {}
     for feed in feeds:
-        for name, array in {**feed, **runner.run_named(feed)}.items():
+        run = runner.run_named(feed)
+        outputs([run[name] for name in own])
+        for name, array in {**feed, **run}.items():
             if not isinstance(array, np.ndarray) or array.dtype != np.float32:
                 continue
             if name not in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, count
+
 import numpy as np
 import onnx_ir
 
@@ -15,12 +16,13 @@ from tcc.ir.types import TensorType
 from tcc.rewrites.lossy import Offer
 from tcc.rewrites.lossy._schemes import Scheme
 
+
 def constant(made: Offer, array: np.ndarray, name: str) -> int:
     """The number of a constant, one for equal content."""
     key = ("constant", array.dtype.str, array.shape, array.tobytes())
     if key not in made.memo:
         made.memo[key] = made.imported.constant(made.tables, array, _unused(made, name))
-    return made.memo[key]
+    return int(made.memo[key])
 
 
 def _unused(made: Offer, name: str) -> str:
@@ -57,7 +59,7 @@ def quantized(made: Offer, v: onnx_ir.Value, scheme: Scheme) -> int:
         made.memo[key] = typed(made, made.imported.fresh(f"{v.name}_q"), scheme.dtype, v)
         made.tables.add("QuantizeLinear", made.memo[key], number, *parameters(made, scheme, v), attributes.key_of({}))
         made.imported.operators |= {"QuantizeLinear", "DequantizeLinear"}
-    return made.memo[key]
+    return int(made.memo[key])
 
 
 def dequantized(made: Offer, integers: int, v: onnx_ir.Value, scheme: Scheme) -> int:
@@ -65,8 +67,10 @@ def dequantized(made: Offer, integers: int, v: onnx_ir.Value, scheme: Scheme) ->
     key = ("dequantized", integers)
     if key not in made.memo:
         made.memo[key] = typed(made, made.imported.fresh(f"{v.name}_dq"), "float32", v)
-        made.tables.add("DequantizeLinear", made.memo[key], integers, *parameters(made, scheme, v), attributes.key_of({}))
-    return made.memo[key]
+        made.tables.add(
+            "DequantizeLinear", made.memo[key], integers, *parameters(made, scheme, v), attributes.key_of({})
+        )
+    return int(made.memo[key])
 
 
 def rounded(made: Offer, number: int, v: onnx_ir.Value, scheme: Scheme, into: int | None = None) -> int:
@@ -89,7 +93,7 @@ def constant_as_float(
         made.tables.add("type", made.memo[key], facts.kind_text(kind))
         plain = {} if axis is None or axis == 1 else {"axis": axis}
         made.tables.add("DequantizeLinear", made.memo[key], stored, scales, offset, attributes.key_of(plain))
-    return made.memo[key]
+    return int(made.memo[key])
 
 
 def operator(made: Offer, node: onnx_ir.Node, inputs: Sequence[int]) -> list[int]:
@@ -106,9 +110,7 @@ def operator(made: Offer, node: onnx_ir.Node, inputs: Sequence[int]) -> list[int
     known = OPERATORS[node.op_type]
     plain = attributes.plain(node)
     assert plain is not None
-    cells = (
-        [tables.list_of(tuple(inputs))] if known.variadic else [*inputs, *[ABSENT] * (known.inputs - len(inputs))]
-    )
+    cells = [tables.list_of(tuple(inputs))] if known.variadic else [*inputs, *[ABSENT] * (known.inputs - len(inputs))]
     if known.several:
         whole = imported.fresh()
         text = attributes.key_of({**plain, facts.OUTPUTS_MARK: len(node.outputs)})

@@ -13,6 +13,8 @@ from tcc.ir.model import tensor_type
 from tcc.rewrites.lossy._schemes import Scheme, activation_scheme
 from tcc.targets.target import Quantization
 
+METHOD = "mse"
+"""How ranges are chosen: a method of ``tcc.ir.calibration``."""
 WEIGHTED = {"Conv": 1, "Gemm": 1, "MatMul": 1}
 """Operators with a weight, and its input."""
 CARRIED = frozenset({
@@ -54,7 +56,7 @@ class Values:
     graph: onnx_ir.Graph
     observed: Mapping[str, Observation]
     recipe: Quantization
-    method: str = "mse"
+    method: str = METHOD
     _groups: dict[onnx_ir.Value, int] = field(default_factory=dict)
     _schemes: dict[int, Scheme | None] = field(default_factory=dict)
     _members: dict[int, list[onnx_ir.Value]] = field(default_factory=dict)
@@ -99,7 +101,9 @@ class Values:
 def _moved_from(v: onnx_ir.Value, inside: set[onnx_ir.Value]) -> bool:
     """Whether a value is made by moving others of its group."""
     node = v.producer()
-    return node is not None and (is_moving(node) or (node.op_type == "Concat" and all(i in inside for i in node.inputs)))
+    return node is not None and (
+        is_moving(node) or (node.op_type == "Concat" and all(i in inside for i in node.inputs))
+    )
 
 
 def values(graph: onnx_ir.Graph) -> list[onnx_ir.Value]:

@@ -121,7 +121,7 @@ def _half(made: Offer, v: onnx_ir.Value) -> int:
         kind = tensor_type(v)
         made.tables.add("Cast", made.memo[key], number, _TO_HALF)
         made.tables.add("type", made.memo[key], facts.kind_text(TensorType("float16", kind.shape if kind else None)))
-    return made.memo[key]
+    return int(made.memo[key])
 
 
 def _add_node(made: Offer, node: onnx_ir.Node, number: int, inputs: list[int]) -> None:

@@ -18,7 +18,18 @@ from tcc.ir.calibration import Range
 from tcc.ir.tables import ABSENT
 from tcc.rewrites.lossy import Alternative, Offer, _rows
 from tcc.rewrites.lossy._schemes import Scheme, Weight, activation_scheme, least_scale, quantize_weight
-from tcc.rewrites.lossy._units import CURVED, FLOAT_OUTPUT, FUSED, WEIGHTED, Unit, Values, is_float, is_moving, units
+from tcc.rewrites.lossy._units import (
+    CURVED,
+    FLOAT_OUTPUT,
+    FUSED,
+    METHOD,
+    WEIGHTED,
+    Unit,
+    Values,
+    is_float,
+    is_moving,
+    units,
+)
 
 FIRST_OPSET = 10
 PER_AXIS_OPSET = 13
@@ -41,7 +52,7 @@ def offer(made: Offer) -> None:
     found = units(graph, recipe)
     able = frozenset(unit.node for unit in found if unit.node.op_type not in CURVED)
     able |= {node for node in graph if is_moving(node)}
-    kernels = _Kernels(made, Values(graph, made.observed, recipe, *made.options[:1]), able)
+    kernels = _Kernels(made, Values(graph, made.observed, recipe, made.options[0] if made.options else METHOD), able)
     for unit in found:
         if refusal := kernels.offer(unit):
             made.declined[f"static-int8:{unit.node.name}"] = refusal
@@ -261,5 +272,3 @@ def _limit(clip: onnx_ir.Node, index: int, name: str, default: float) -> float |
     if v is None:
         return default
     return None if v.const_value is None else float(v.const_value.numpy().item())
-
-
