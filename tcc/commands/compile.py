@@ -120,6 +120,12 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         "--time-limit", type=arguments_.seconds, default=10.0, metavar="S",
         help="seconds for each run of a solver (default: 10)",
     )  # fmt: skip
+    group.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="programs tried at once (default: as many as processors)"
+    )
+    group.add_argument(
+        "--scheduler", default="local", metavar="HOST:PORT", help="try programs on a dask cluster (default: local)"
+    )
     group.add_argument("--no-measure", action="store_true", help="do not time the result against the input")
 
 
@@ -188,6 +194,8 @@ def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printe
             max_latency=arguments.max_latency,
             objective=arguments.objective,
             pareto=arguments.pareto,
+            jobs=arguments.jobs,
+            scheduler=arguments.scheduler,
             symbols=dict(arguments.dim),
             seconds=arguments.time_limit,
             measure=not arguments.no_measure,

@@ -38,6 +38,8 @@ def compile(  # noqa: A001 - what a compiler does
     max_latency: float | str | None = None,
     objective: str = "",
     pareto: int = 0,
+    jobs: int = 0,
+    scheduler: str = "local",
     symbols: Mapping[str, int] | None = None,
     seconds: float = 10.0,
     verify: bool = True,
@@ -66,6 +68,8 @@ def compile(  # noqa: A001 - what a compiler does
         objective: ``latency`` or ``size``, what is minimised within the budgets; the level's own by default.
         pareto: how many programs of the front (loss, bytes, predicted latency) to write beside the output, as
             ``<stem>.pareto<i>.onnx``.
+        jobs: how many programs are tried at once, each in a process of its own; 0: as many as processors.
+        scheduler: ``local``, or ``HOST:PORT`` of a dask scheduler.
         symbols: sizes of symbolic dimensions, for generated inputs and for prices.
         seconds: the limit on each solver's time.
         verify: whether every pass and the written file are checked.
@@ -86,7 +90,8 @@ def compile(  # noqa: A001 - what a compiler does
         passes=_passes(levels.pipeline_text(opt_level) if passes is None else passes),
         output=None if output is None else Path(output), calibration=calibration, evaluation=evaluation,
         metric=metric, inputs=inputs, budgets=_budgets(max_loss, max_size, max_latency),
-        objective=levels.objective(objective, opt_level), pareto=pareto, symbols=dict(symbols or {}), seconds=seconds,
+        objective=levels.objective(objective, opt_level), pareto=pareto, jobs=jobs,
+        scheduler=scheduler, symbols=dict(symbols or {}), seconds=seconds,
         verify=verify, measure=measure, warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments),
         log=log,
         emit=emit,

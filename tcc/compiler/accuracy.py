@@ -29,6 +29,10 @@ class LossOf:
     _expected: Outputs = field(default_factory=list)
     _known: dict[int, tuple[Snapshot, Loss]] = field(default_factory=dict)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: without the losses, whose keys are addresses in this one."""
+        return self.__dict__ | {"_known": {}}
+
     def __call__(self, snapshot: Snapshot) -> Loss | None:
         """None where there is no data."""
         if not self.feeds and self.evaluation is None:

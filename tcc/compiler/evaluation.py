@@ -41,6 +41,15 @@ class Evaluation:
     metric: Metric | None
     name: str
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: the metric's name, for a function of a file of the user's cannot be sent."""
+        return self.__dict__ | {"metric": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the metric by its name."""
+        named = state["name"]
+        self.__dict__.update(state, metric=None if not named else top1 if named == "top1" else _function(named))
+
     def scores(self, outputs: Sequence[list[Any]]) -> Array:
         """The scores of all samples [samples] from one list of outputs a run.
 

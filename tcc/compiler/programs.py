@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tcc import backends, report
-from tcc.compiler import levels, measuring, search
+from tcc.compiler import executors, levels, measuring, search
 from tcc.compiler.accuracy import LossOf
+from tcc.compiler.attempts import Bench, Branch, extend
 from tcc.compiler.budgets import Cost
 from tcc.compiler.request import Request
-from tcc.compiler.search import Branch, Point, Search
+from tcc.compiler.search import Point, Search
 from tcc.compiler.shipping import as_written
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.inference import annotate
@@ -20,6 +21,7 @@ from tcc.ir.model import Model
 from tcc.passes.base import Context, Effect, Pass
 from tcc.passes.manager import Outcome, Snapshot, Stages, Verifier, run_passes
 from tcc.passes.pipeline import parse, unparse
+from tcc.targets.native import processors
 
 Feeds = tuple[Mapping[str, Any], ...]
 
@@ -67,17 +69,15 @@ class Programs:
             model, first, context, original=original, verifier=self.verifier, instruments=self.asked.instruments
         )  # fmt: skip
         self.asked.diagnostics += start.diagnostics
-        made = Search(
-            context, self.verifier, self.loss, lambda snapshot, loss: self._cost(snapshot, loss, nbytes),
-            self.asked.budgets, self.asked.instruments, self._stages(),
-        )  # fmt: skip
+        bench = Bench(context, self.verifier, self.loss, self._stages())
         try:
-            outcome = self._searched(made, start, rest) if self._is_searched(rest) else self._single(made, start, rest)
+            outcome = self._searched(bench, start, rest, nbytes)
         except TccError as error:
             # It would fail again; what ended for want of time or memory can go on.
-            self._clear(made.stages if error.exit_code is not Exit.LIMIT else None)
+            self._clear(bench.stages if error.exit_code is not Exit.LIMIT else None)
             raise
-        self._clear(made.stages)
+        self._clear(bench.stages)
+        self.asked.diagnostics += [d for d in outcome.diagnostics if d not in self.asked.diagnostics]
         return outcome
 
     def front(self, count: int) -> list[Point]:
@@ -121,12 +121,23 @@ class Programs:
         if stages is not None:
             stages.clear()
 
-    def _single(self, made: Search, start: Outcome, rest: tuple[Pass, ...]) -> Outcome:
-        outcome = made.extend(start, rest)
-        self.asked.diagnostics += outcome.diagnostics
-        return outcome
+    def _searched(self, bench: Bench, start: Outcome, rest: tuple[Pass, ...], nbytes: int) -> Outcome:
+        asked = self.asked
+        if not self._is_searched(rest):
+            return search.joined(start, extend(bench, start.snapshots[-1], rest, instruments=asked.instruments))
+        branches, suffix = self._branches(rest)
+        jobs = min(asked.jobs or processors(), len(branches))
+        with executors.executor(asked.scheduler, jobs) as pool:
+            made = Search(
+                bench, lambda snapshot, loss: self._cost(snapshot, loss, nbytes), asked.budgets, asked.instruments,
+                pool, max(jobs, 1),
+            )  # fmt: skip
+            self.points = made.run(start, branches, suffix)
+        asked.diagnostics += made.notes
+        self.chosen = made.choose(search.OBJECTIVES[asked.objective])
+        return self.chosen.outcome
 
-    def _searched(self, made: Search, start: Outcome, rest: tuple[Pass, ...]) -> Outcome:
+    def _branches(self, rest: tuple[Pass, ...]) -> tuple[list[Branch], tuple[Pass, ...]]:
         lossy = [i for i, step in enumerate(rest) if step.promises is Effect.LOSSY]
         end = lossy[-1] + 1 if lossy else 0
         then, suffix = rest[:end], rest[end:]
@@ -136,11 +147,7 @@ class Programs:
             Branch(parse(shape), then, share) for shape in shapes if shape or then
             for share in (shares if not shape else (1.0,))
         ]  # fmt: skip
-        self.points = made.run(start, branches, suffix)
-        self.asked.diagnostics += made.notes
-        self.chosen = made.choose(search.OBJECTIVES[self.asked.objective])
-        self.asked.diagnostics += self.chosen.outcome.diagnostics
-        return self.chosen.outcome
+        return branches, suffix
 
     def _cost(self, snapshot: Snapshot, loss: float, nbytes: int) -> Cost:
         """What a form costs; the input's bytes are those of its own files."""

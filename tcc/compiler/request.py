@@ -30,6 +30,8 @@ class Request:
     budgets: Budgets
     objective: str
     pareto: int
+    jobs: int
+    scheduler: str
     symbols: Mapping[str, int]
     seconds: float
     verify: bool

@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tcc.compiler.attempts import Bench, Branch, Steps, attempt, extend
 from tcc.compiler.budgets import Budgets, Cost
+from tcc.compiler.executors import in_order
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.loss import Loss
-from tcc.passes.base import Context, Pass
-from tcc.passes.manager import Instrument, Outcome, Snapshot, Stages, Verifier, run_passes
-from tcc.passes.pipeline import unparse
+from tcc.passes.base import Pass, silent
+from tcc.passes.manager import Instrument, Outcome, Snapshot
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _CLOSE = 1e-9
 """A part of a cost that is no difference: sums are rounded."""
-
-
-@dataclass(frozen=True)
-class Branch:
-    """One way to compress: ``first`` shapes the model (pruning), ``then`` chooses within that shape.
-
-    ``share`` is the part of the loss budget that it may spend: smaller ones give the front more points.
-    """
-
-    first: tuple[Pass, ...]
-    then: tuple[Pass, ...]
-    share: float = 1.0
-
-    @property
-    def text(self) -> str:
-        """Its pipeline."""
-        return unparse((*self.first, *self.then))
 
 
 @dataclass(frozen=True)
@@ -59,25 +47,23 @@ class Point:
 
 @dataclass
 class Search:
-    """Runs branches from one simplified model and keeps every program that came out.
+    """Tries branches from one simplified model and keeps every program that came out.
 
     Args:
-        context: of the passes; each branch's own loss budget is what its ``first`` part left.
-        verifier: checks every pass; None for no checks.
-        loss: of a form of the model on the user's data, None where there is no data.
+        bench: what the attempts share.
         cost: bytes and seconds of a form.
         budgets: what the chosen program has to keep.
-        instruments: look on between passes.
-        stages: what was made before.
+        instruments: look on between passes that run in this process.
+        pool: runs attempts elsewhere; None for this process.
+        jobs: how many of them at once.
     """
 
-    context: Context
-    verifier: Verifier | None
-    loss: Callable[[Snapshot], Loss | None]
+    bench: Bench
     cost: Callable[[Snapshot, float], Cost]
     budgets: Budgets
     instruments: Sequence[Instrument] = ()
-    stages: Stages | None = None
+    pool: Executor | None = None
+    jobs: int = 1
     points: list[Point] = field(default_factory=list)
     notes: list[Diagnostic] = field(default_factory=list)
 
@@ -88,59 +74,33 @@ class Search:
         alone breaks the loss budget is the last.
         """
         self.original = self.cost(start.snapshots[0], 0.0)
+        last = start.snapshots[-1]
         self._add("", self.extend(start, suffix))
-        for branch in branches:
-            if not self._branch(start, branch, suffix):
+        shown: tuple[Any, ...] = (self.instruments,) if self.pool is None else ()
+        bench = self.bench if self.pool is None else replace(
+            self.bench, context=replace(self.bench.context, log=silent)
+        )  # fmt: skip
+        tasks = [(bench, last, branch, suffix, *shown) for branch in branches]
+        found = in_order(self.pool, attempt, tasks, self.jobs, self._lost)
+        for branch, done in zip(branches, found, strict=False):
+            if done.note is not None:
+                self.notes.append(done.note)
+            if done.steps is not None:
+                self._add(branch.text, joined(start, done.steps))
+            if done.last:
                 break
         return self.points
 
-    def _branch(self, start: Outcome, branch: Branch, suffix: tuple[Pass, ...]) -> bool:
-        spent = 0.0
-        shaped = start
-        if branch.first:
-            try:
-                shaped = self.extend(start, branch.first)
-            except TccError as error:
-                return self._declined(branch, error)
-            found = self.loss(shaped.snapshots[-1])
-            spent = 0.0 if found is None else found.value
-            if spent > self.budgets.loss:
-                message = f"{branch.text} alone loses {spent:.3g}, the budget is {self.budgets.loss:.3g}"
-                self.notes.append(Diagnostic("N0703", message, start.snapshots[0].source))
-                return False
-            if shaped.snapshots[-1] is start.snapshots[-1]:
-                return True  # nothing was pruned: the program is one that there is already
-        context = replace(self.context, max_loss=self.budgets.loss * branch.share - spent)
-        try:
-            self._add(branch.text, self.extend(shaped, (*branch.then, *suffix), context))
-        except TccError as error:
-            return self._declined(branch, error)
-        return True
-
-    def _declined(self, branch: Branch, error: TccError) -> bool:
-        """Whether to go on: one technique that cannot do a model leaves the others; a broken promise ends all."""
-        if error.exit_code not in (Exit.UNSUPPORTED, Exit.INFEASIBLE):
-            raise error
-        notes = tuple(d.message for d in error.diagnostics)
-        self.notes.append(Diagnostic("N0703", f"{branch.text} is left out", notes=notes))
-        return True
-
-    def extend(self, start: Outcome, passes: tuple[Pass, ...], context: Context | None = None) -> Outcome:
+    def extend(self, start: Outcome, passes: tuple[Pass, ...]) -> Outcome:
         """What passes make of a program, as one outcome from the original on; raises what they raise."""
-        last = start.snapshots[-1]
-        if self.verifier is not None:
-            self.verifier.back_to(last)
-        done = run_passes(
-            start.model.clone(), passes, context or self.context, original=last, verifier=self.verifier,
-            instruments=self.instruments, stages=self.stages,
-        )  # fmt: skip
-        return Outcome(
-            done.model, (*start.records, *done.records), done.diagnostics, (*start.snapshots, *done.snapshots[1:])
-        )
+        return joined(start, extend(self.bench, start.snapshots[-1], passes, instruments=self.instruments))
+
+    def _lost(self, reason: str) -> None:
+        self.notes.append(Diagnostic("N0704", f"a worker was lost, its work is done here: {reason}"))
 
     def _add(self, branch: str, outcome: Outcome) -> None:
         last = outcome.snapshots[-1]
-        loss = self.loss(last)
+        loss = self.bench.loss(last)
         cost = self.cost(last, math.nan if loss is None else loss.value)
         # Where nothing is known of the loss there is no data: only what needs none was done.
         known = replace(cost, loss=0.0) if math.isnan(cost.loss) else cost
@@ -164,6 +124,27 @@ class Search:
                         nearest.outcome.snapshots[0].source, notes=(reached,),
                         help="raise that budget, or allow more loss with --max-loss")],
         )  # fmt: skip
+
+
+def joined(start: Outcome, steps: Steps) -> Outcome:
+    """One outcome of a program and what was made of it; tensors that did not change are held once."""
+    known = start.snapshots[-1].weights
+    snapshots = tuple(_shared(snapshot, known) for snapshot in steps.snapshots[1:])
+    last = (*start.snapshots, *snapshots)[-1]
+    return Outcome(last.model(), (*start.records, *steps.records), steps.diagnostics, (*start.snapshots, *snapshots))
+
+
+def _shared(snapshot: Snapshot, known: Mapping[str, np.ndarray[Any, Any]]) -> Snapshot:
+    """The snapshot with the arrays that there are already: those of another process are copies."""
+    weights = {
+        name: known[name] if name in known and _same(known[name], array) else array
+        for name, array in snapshot.weights.items()
+    }
+    return replace(snapshot, weights=weights)
+
+
+def _same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    return a is b or (a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
 
 
 def front(points: Sequence[Point]) -> Iterator[Point]:

@@ -23,6 +23,10 @@ class Effect(Enum):
     """Within the loss that the budget allows."""
 
 
+def silent(_line: str, _verbosity: int) -> None:
+    """Log nothing; a function of a module, which can be sent to another process."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What passes are given besides the model.
@@ -43,7 +47,7 @@ class Context:
     calibration: tuple[Mapping[str, Any], ...] | None = None
     max_loss: float = 0.01
     seconds: float = 10.0
-    log: Callable[[str, int], None] = lambda _line, _verbosity: None
+    log: Callable[[str, int], None] = silent
 
 
 @dataclass(frozen=True)

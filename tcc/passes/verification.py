@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -144,6 +145,13 @@ class Verifier:
         if self.reason:
             return None
         return _worst(self._first, self._outputs, bits=outcome is Effect.BITS, rtol=self.tolerance)
+
+    def fork(self, earlier: Snapshot) -> Verifier:
+        """A verifier that goes on from an earlier form and gathers diagnostics of its own."""
+        made = copy(self)
+        made.diagnostics = []
+        made.back_to(earlier)
+        return made
 
     def back_to(self, earlier: Snapshot) -> None:
         """Take an earlier form for the one that was verified last."""
