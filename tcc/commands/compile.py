@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _add_outputs(parser.add_argument_group("output"))
     _add_data(parser.add_argument_group("data and budgets"))
+    _add_search(parser.add_argument_group("search"))
     _add_messages(parser.add_argument_group("messages"))
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
     parser.add_argument(
@@ -109,10 +110,6 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         help="what is minimised within the budgets (default: the level's: latency for -O3, size for -Os and -Oz)",
     )  # fmt: skip
     group.add_argument(
-        "--pareto", type=int, default=0, metavar="N",
-        help="write N programs of the front of loss, bytes and latency beside OUT, as <stem>.pareto<i>.onnx",
-    )  # fmt: skip
-    group.add_argument(
         "--dim", type=arguments_.dimension, action="append", default=[], metavar="NAME=SIZE",
         help="the size of a symbolic dimension, for prices and generated inputs",
     )  # fmt: skip
@@ -120,13 +117,20 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         "--time-limit", type=arguments_.seconds, default=10.0, metavar="S",
         help="seconds for each run of a solver (default: 10)",
     )  # fmt: skip
+    group.add_argument("--no-measure", action="store_true", help="do not time the result against the input")
+
+
+def _add_search(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--pareto", type=int, default=0, metavar="N",
+        help="write N programs of the front of loss, bytes and latency beside OUT, as <stem>.pareto<i>.onnx",
+    )  # fmt: skip
     group.add_argument(
         "--jobs", type=int, default=0, metavar="N", help="programs tried at once (default: as many as processors)"
     )
     group.add_argument(
         "--scheduler", default="local", metavar="HOST:PORT", help="try programs on a dask cluster (default: local)"
     )
-    group.add_argument("--no-measure", action="store_true", help="do not time the result against the input")
 
 
 def _add_messages(group: argparse._ArgumentGroup) -> None:

@@ -93,8 +93,7 @@ def compile(  # noqa: A001 - what a compiler does
         objective=levels.objective(objective, opt_level), pareto=pareto, jobs=jobs,
         scheduler=scheduler, symbols=dict(symbols or {}), seconds=seconds,
         verify=verify, measure=measure, warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments),
-        log=log,
-        emit=emit,
+        log=log, emit=emit,
     ).run()  # fmt: skip
 
 
