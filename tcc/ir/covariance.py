@@ -1,0 +1,236 @@
+"""Second moments of values inside a model, accumulated feed by feed: memory does not grow with the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from tcc.ir.execution import Runner
+from tcc.ir.model import Model
+
+GROUP_BYTES = 256 * 2**20
+"""Bytes of second moments that are held at once; more are measured in further passes over the data."""
+FIRST_OPSET = 5
+"""The first opset whose Reshape takes its shape as an input."""
+_AXES_AS_INPUT = 13
+_PREFIX = "tcc_tap"
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The window of a 2-D convolution over [N, C, H, W]: what one output position sees (im2col)."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A floating-point value of the top-level graph whose rows are its vectors along ``axis``.
+
+    ``width`` is the length of a row; with ``patches`` a row is a window's C x kh x kw values, in that order,
+    and ``width`` its length.
+    """
+
+    value: str
+    axis: int
+    rank: int
+    width: int
+    dtype: str = "float32"
+    patches: Patches | None = None
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over all rows x of a tap: ``total`` is the sum of x, ``gram`` the sum of x xT, both in float64.
+
+    ``samples`` counts the inputs that the rows come from: the rows of one sample are not independent.
+    """
+
+    rows: int
+    samples: int
+    total: np.ndarray
+    gram: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean row, [width]."""
+        mean: np.ndarray = self.total / self.rows
+        return mean
+
+    @property
+    def second(self) -> np.ndarray:
+        """The mean of x xT, [width, width]."""
+        second: np.ndarray = self.gram / self.rows
+        return second
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The covariance, [width, width]."""
+        covariance: np.ndarray = self.second - np.outer(self.mean, self.mean)
+        return covariance
+
+
+def stream(
+    model: Model, taps: Iterable[Tap], feeds: Sequence[Mapping[str, Any]], *, rows: int | None = None
+) -> Iterator[tuple[Tap, Moments]]:
+    """The moments of each tap over the feeds, in groups that fit into ``GROUP_BYTES``; each tap once, in order.
+
+    The products are computed inside the model, in ONNX Runtime, so that no activation leaves it; only nodes that
+    the group needs are run. A tap without rows, or with values that are not finite, is left out.
+
+    Args:
+        model: whose values are tapped.
+        taps: what to measure.
+        feeds: the data.
+        rows: rows for each column of the widest tap of a group that are enough; None takes all feeds.
+
+    Raises:
+        TccError: as ``Runner`` does.
+    """
+    for group in _groups(dict.fromkeys(taps)):
+        found = _measure(model, group, feeds, rows)
+        for tap in group:
+            if (moments := found.pop(tap)) is not None:
+                yield tap, moments
+
+
+def _groups(taps: Iterable[Tap]) -> Iterator[list[Tap]]:
+    group: list[Tap] = []
+    held = 0
+    for tap in taps:
+        # The sum in double precision and the last feed's in single.
+        nbytes = 12 * tap.width**2
+        if group and held + nbytes > GROUP_BYTES:
+            yield group
+            group, held = [], 0
+        group.append(tap)
+        held += nbytes
+    if group:
+        yield group
+
+
+def _measure(
+    model: Model, taps: list[Tap], feeds: Sequence[Mapping[str, Any]], rows: int | None
+) -> dict[Tap, Moments | None]:
+    proto, weights = model.stripped_proto()
+    _instrument(proto, taps, model.opset)
+    kept = {initializer.name for initializer in proto.graph.initializer}
+    runner = Runner(proto, weights={name: array for name, array in weights.items() if name in kept})
+    sums = [(np.zeros(tap.width), np.zeros((tap.width, tap.width))) for tap in taps]
+    counts = [0] * len(taps)
+    samples = 0
+    enough = None if rows is None else rows * max(tap.width for tap in taps)
+    for feed in feeds:
+        results = runner.run(feed)
+        for i, (total, gram) in enumerate(sums):
+            added_total, added_gram, shape = results[3 * i : 3 * i + 3]
+            np.add(total, added_total.reshape(-1), out=total)
+            np.add(gram, added_gram, out=gram)
+            counts[i] += int(shape[0])
+        samples += _samples(feed)
+        if enough is not None and samples >= _FEWEST and min(counts) >= enough:
+            break
+    return {
+        tap: Moments(count, samples, total, gram) if count and np.isfinite(gram).all() else None
+        for tap, count, (total, gram) in zip(taps, counts, sums, strict=True)
+    }
+
+
+_FEWEST = 32
+"""Samples that are looked at however many rows each has."""
+
+
+def _samples(feed: Mapping[str, Any]) -> int:
+    """The length of the first dimension that the inputs have in common; 1 where they have none."""
+    lengths = {len(array) for array in feed.values() if isinstance(array, np.ndarray) and array.ndim}
+    return lengths.pop() if len(lengths) == 1 else 1
+
+
+def _instrument(proto: onnx.ModelProto, taps: list[Tap], opset: int) -> None:
+    """Make the taps' sums the graph's only outputs and drop what they do not need."""
+    graph = proto.graph
+    del graph.output[:]
+    for i, tap in enumerate(taps):
+        _Probe(graph, tap, f"{_PREFIX}_{i}", opset).add()
+    needed = {output.name for output in graph.output}
+    nodes = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(_read(node))
+            nodes.append(node)
+    kept = [initializer for initializer in graph.initializer if initializer.name in needed]
+    del graph.node[:]
+    del graph.initializer[:]
+    del graph.value_info[:]
+    graph.node.extend(reversed(nodes))
+    graph.initializer.extend(kept)
+
+
+def _read(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that a node reads, those that its bodies may capture among them."""
+    yield from node.input
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            for inner in body.node:
+                yield from _read(inner)
+            yield from (output.name for output in body.output)
+
+
+@dataclass
+class _Probe:
+    """Adds the nodes of one tap."""
+
+    graph: onnx.GraphProto
+    tap: Tap
+    name: str
+    opset: int
+
+    def add(self) -> None:
+        """Add nodes from the value to its sums and their outputs: total, gram, shape of the rows."""
+        tap, x = self.tap, self.tap.value
+        if tap.dtype != "float32":
+            x = self._node("Cast", [x], to=TensorProto.FLOAT)
+        if tap.patches is not None:
+            x = self._windows(x, tap.patches)
+        if tap.axis != tap.rank - 1:
+            order = [i for i in range(tap.rank) if i != tap.axis]
+            x = self._node("Transpose", [x], perm=[*order, tap.axis])
+        rows = self._node("Reshape", [x, self._constant(np.array([-1, tap.width], np.int64))])
+        if self.opset >= _AXES_AS_INPUT:
+            axes = self._constant(np.array([0], np.int64))
+            total = self._node("ReduceSum", [rows, axes], keepdims=0)
+        else:
+            total = self._node("ReduceSum", [rows], axes=[0], keepdims=0)
+        columns = self._node("Transpose", [rows], perm=[1, 0])
+        gram = self._node("MatMul", [columns, rows])
+        shape = self._node("Shape", [rows])
+        for output, kind in ((total, TensorProto.FLOAT), (gram, TensorProto.FLOAT), (shape, TensorProto.INT64)):
+            self.graph.output.append(helper.make_tensor_value_info(output, kind, None))
+
+    def _windows(self, x: str, patches: Patches) -> str:
+        """[N, C, H, W] to [N, C kh kw, H', W'], by a convolution whose every filter picks one value."""
+        size = int(np.prod(patches.kernel))
+        channels = self.tap.width // size
+        pick = np.tile(np.eye(size, dtype=np.float32).reshape(size, 1, *patches.kernel), (channels, 1, 1, 1))
+        return self._node(
+            "Conv", [x, self._constant(pick)], group=channels, kernel_shape=list(patches.kernel),
+            strides=list(patches.strides), pads=list(patches.pads), dilations=list(patches.dilations),
+        )  # fmt: skip
+
+    def _node(self, operator: str, inputs: list[str], **attributes: Any) -> str:
+        output = f"{self.name}_{len(self.graph.node)}"
+        self.graph.node.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def _constant(self, array: np.ndarray) -> str:
+        name = f"{self.name}_constant_{len(self.graph.initializer)}"
+        self.graph.initializer.append(numpy_helper.from_array(array, name))
+        return name
