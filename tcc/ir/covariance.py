@@ -219,7 +219,10 @@ class _Probe:
         """[N, C, H, W] to [N, C kh kw, H', W'], by a convolution whose every filter picks one value."""
         size = int(np.prod(patches.kernel))
         channels = self.tap.width // size
-        pick = np.tile(np.eye(size, dtype=np.float32).reshape(size, 1, *patches.kernel), (channels, 1, 1, 1))
+        pick = np.tile(
+            np.eye(size, dtype=np.float32).reshape(size, 1, *patches.kernel),
+            (channels, 1, *(1 for _ in patches.kernel)),
+        )
         return self._node(
             "Conv", [x, self._constant(pick)], group=channels, kernel_shape=list(patches.kernel),
             strides=list(patches.strides), pads=list(patches.pads), dilations=list(patches.dilations),

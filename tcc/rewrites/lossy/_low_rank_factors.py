@@ -17,6 +17,11 @@ _RELATIVE = 1e-12
 """Eigenvalues below this part of the largest one are rounding errors of the sums behind them."""
 RIDGE = 1e-6
 """What a regression adds to the diagonal, relative to its mean: as far as single-precision sums can be trusted."""
+CAUTION = 0.1
+"""The part of the optimal shrinkage that is taken. The optimum is that of the whole matrix; wanted are its leading
+directions. Of 0, 1e-4, 1e-3, 1e-2, a tenth of it, all of it and 1, a tenth lost least on held-out data of three real
+networks from 8 to 200 samples on (at 32 samples 0.157, against 0.162 without and 0.192 with all of it), and the
+energy that it moves into unseen directions is about what is lost there on new data, which no sample shows."""
 ERRORS = (0.005, 0.01, 0.02, 0.04, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4)
 """Relative errors of a layer's output for which a rank is offered; beyond the last, no loss budget is kept."""
 
@@ -50,10 +55,10 @@ def shrinkage(second: np.ndarray, target: np.ndarray, count: float) -> float:
 
 
 def shrunk(second: np.ndarray, target: np.ndarray, count: float) -> np.ndarray:
-    """A second moment drawn to a target of its own trace; the target alone where there are no rows."""
+    """A second moment drawn a little to a target of its own trace; the target alone where there are no rows."""
     size, own = float(np.trace(target)), float(np.trace(second))
     scaled = target * (own / size) if size > 0 and own > 0 else target
-    part = shrinkage(second, scaled, count) if count else 1.0
+    part = CAUTION * shrinkage(second, scaled, count) if count else 1.0
     return (1.0 - part) * second + part * scaled
 
 

@@ -13,6 +13,7 @@ from tcc.ir import covariance
 from tcc.ir.covariance import Moments, Tap
 from tcc.rewrites.lossy import Offer
 from tcc.rewrites.lossy import _low_rank_factors as factors
+from tcc.rewrites.lossy import _low_rank_windows as windows
 from tcc.rewrites.lossy._low_rank_forms import Form, Writer, projected
 from tcc.rewrites.lossy._low_rank_layers import Layer, find, siblings
 from tcc.rewrites.lossy._low_rank_shared import Shared, share
@@ -66,11 +67,12 @@ def _offer_layer(made: Offer, layer: Layer, found: Measured) -> None:
     spectrum, means = found.spectra[_key(layer)]
     inner, columns = layer.size
     ranks = factors.ranks(spectrum, inner * columns / (inner + columns), made.target.alignment)
-    if not ranks:
+    if not ranks and not found.forms.get(_key(layer)):
         made.declined[f"low-rank:{layer.name}"] = "no rank that makes it smaller keeps its outputs"
     writer = Writer(made, layer)
-    for rank in ranks:
-        writer.write(f"low-rank:{layer.name}@{rank}", projected(layer, spectrum, rank, means))
+    forms = [projected(layer, spectrum, rank, means) for rank in ranks] + found.forms.get(_key(layer), [])
+    for form in windows.undominated(forms):
+        writer.write(f"low-rank:{layer.name}@{form.name}", form)
 
 
 @dataclass
@@ -103,13 +105,28 @@ class _Measuring:
         jobs = [self._job(layer) for layer in self.layers]
         jobs += [_Job((group[0].input_tap(group[0].uses[0]),), self._sharing(group)) for group in siblings(self.layers)]
         self._stream(jobs)
+        self._stream([job for layer in self.layers if (job := self._window(layer)) is not None], windows.ROWS)
         return self.measured
 
-    def _stream(self, jobs: list[_Job]) -> None:
+    def _window(self, layer: Layer) -> _Job | None:
+        tap, patches = windows.window_tap(layer), windows.geometry(layer)
+        if tap is None or patches is None or _key(layer) not in self.measured.spectra:
+            return None
+        spectrum, _ = self.measured.spectra[_key(layer)]
+
+        def run(held: _Known) -> None:
+            seen = windows.Windows(layer, patches, held[tap], spectrum, self.made.target.alignment)
+            self.measured.forms[_key(layer)] = windows.undominated(
+                [form for form in seen.forms() if form.error <= factors.ERRORS[-1]]
+            )
+
+        return _Job((tap,), run)
+
+    def _stream(self, jobs: list[_Job], rows: int | None = None) -> None:
         evidence, held = self.made.evidence, dict[Tap, Moments]()
         waiting = list(jobs)
         taps = dict.fromkeys(tap for job in jobs for tap in job.taps)
-        for tap, moments in covariance.stream(evidence.model, taps, evidence.feeds):
+        for tap, moments in covariance.stream(evidence.model, taps, evidence.feeds, rows=rows):
             held[tap] = moments
             for job in [job for job in waiting if all(tap in held for tap in job.taps)]:
                 job.run(held)
