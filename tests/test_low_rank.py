@@ -47,8 +47,8 @@ def made(
 
 def weight(*shape: int) -> np.ndarray:
     """Random, its singular values falling slowly."""
-    array = RANDOM.standard_normal(shape)
-    return (array / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+    array: np.ndarray = RANDOM.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+    return array.astype(np.float32)
 
 
 def correlated(array: np.ndarray, axis: int) -> np.ndarray:
