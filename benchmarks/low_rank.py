@@ -44,7 +44,7 @@ def offered(model: Model, target: Target, feeds: Feeds, kept: dict[Any, Any] | N
 def take(model: Model, made: Offer, sites: Collection[str]) -> None:
     """Write the smallest program that may use these alternatives into the model that they were offered for."""
     from tcc.cost_models.roofline import Roofline
-    from tcc.ir import analysis, emission
+    from tcc.ir import emission, translated
     from tcc.ir.frozen import freeze
     from tcc.ir.problem import Budgets, Edge, Weights
     from tcc.ir.saturation import Limits, saturate
@@ -53,7 +53,7 @@ def take(model: Model, made: Offer, sites: Collection[str]) -> None:
 
     imported = made.imported
     made.tables.load(imported.egraph)
-    facts = analysis.rules_for(frozenset(imported.operators), (), model.opset)
+    facts = translated.analysis_for(frozenset(imported.operators), frozenset(), model.opset)
     saturate(imported.egraph, [], facts, Limits())
     frozen = freeze(imported.egraph)
     choosing = Choosing(imported, frozen, Roofline(made.target))
