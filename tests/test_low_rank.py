@@ -19,6 +19,7 @@ from tcc.ir.covariance import Patches, Tap
 from tcc.ir.execution import Runner
 from tcc.rewrites.lossy import Offer
 from tcc.rewrites.lossy import _low_rank_factors as factors
+from tcc.rewrites.lossy import _low_rank_windows as windows
 from tcc.targets import parse_target
 
 RANDOM = np.random.default_rng(5)
@@ -172,11 +173,18 @@ def test_the_predicted_error_is_the_measured_one(name: str, monkeypatch: pytest.
         )
 
 
-def test_each_factoring_is_offered_where_it_is_defined() -> None:
-    sites = " ".join(offered(*CASES["window"]).error)
-    assert "spatial" in sites
-    assert "tucker" in sites
-    assert "spatial" not in " ".join(offered(*CASES["window in time"]).error)
+@pytest.mark.parametrize(
+    ("terms", "shapes", "wanted"),
+    [
+        ("rca,mrb->mcab", [(8, 32, 3), (48, 8, 3)], "spatial8"),
+        ("rc,srab,ms->mcab", [(8, 32), (8, 8, 3, 3), (48, 8)], "tucker8x8"),
+    ],
+)
+def test_each_structure_of_a_window_is_found(terms: str, shapes: list[tuple[int, ...]], wanted: str) -> None:
+    w = np.einsum(terms, *(weight(*shape) for shape in shapes)).astype(np.float32)
+    _, feeds = CASES["window"]
+    found = offered(made([node("Conv", "x", "w", pads=[1, 1, 1, 1])], {"w": w}, {"x": ["n", 32, 12, 12]}), feeds)
+    assert any(site.startswith(f"low-rank:w@{wanted}") for site in found.error), found.error
 
 
 @pytest.mark.parametrize("name", ["matmul and bias", "gemm", "pointwise", "window", "grouped window", "embedding"])
@@ -193,6 +201,16 @@ def test_directions_of_the_data_beat_those_of_the_weight(name: str) -> None:
     # Directions of the data may leave a bias behind that the weights alone know nothing of.
     assert model.parameter_count >= data.parameter_count - 96
     assert distance(run(data, feeds), expected) < distance(run(model, feeds), expected)
+
+
+def test_a_polyadic_tensor_is_recovered() -> None:
+    sizes = (32, 3, 3, 48)
+    tensor = np.einsum("ar,br,cr,dr->abcd", *(weight(size, 5) for size in sizes))
+    a, b, c = windows.canonical(tensor, 8)
+    span = np.einsum("ar,br,cr->abcr", a, b, c).reshape(-1, 8)
+    flat = tensor.reshape(len(span), -1)
+    gap = flat - span @ np.linalg.lstsq(span, flat)[0]
+    assert np.linalg.norm(gap) < 0.05 * np.linalg.norm(flat)
 
 
 def test_products_of_one_input_share_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,8 +323,8 @@ def test_moments_are_those_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.moveaxis(inputs, 1, -1).reshape(-1, 32).astype(np.float64)
     assert np.allclose(found[taps[0]].covariance, np.cov(pixels.T, bias=True), atol=1e-4 * pixels.var())
     padded = np.pad(inputs, ((0, 0), (0, 0), (1, 1), (0, 2)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, :, ::2]
-    seen = np.moveaxis(windows, 1, 3).reshape(-1, 288).astype(np.float64)
+    around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, :, ::2]
+    seen = np.moveaxis(around, 1, 3).reshape(-1, 288).astype(np.float64)
     assert found[taps[1]].rows == len(seen)
     assert found[taps[1]].samples == 64
     assert np.allclose(found[taps[1]].second, seen.T @ seen / len(seen), rtol=1e-4, atol=1e-4)
