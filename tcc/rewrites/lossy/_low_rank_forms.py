@@ -145,6 +145,8 @@ class Writer:
                 at = self.apply(stage, number, at)
             self.offer(site, use, self.finish(use, form.stages[-1], numbers[-1], at, bias))
         self.made.error[site] = form.error
+        if len(self.layer.uses) == 1:
+            self.made.where[site] = self.layer.uses[0].result.name or ""
 
     def offer(self, site: str, use: Use, number: int) -> None:
         """Offer a value for what a use computes."""
