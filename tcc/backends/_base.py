@@ -93,6 +93,8 @@ class Backend(ABC):
     fallback: ClassVar[str | None] = None
     extra: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()
+    fixed_shapes: ClassVar[bool] = False
+    """Whether every size must be known when an artefact is made."""
     tolerance: ClassVar[float] = 1e-4
     """How far outputs may be from ONNX Runtime's, relative to the largest absolute value of each tensor."""
 
@@ -129,8 +131,9 @@ class Backend(ABC):
 
         return placements(model, self.name, settings.target)
 
-    def unrunnable(self) -> str:
-        """Why artefacts cannot be run on this machine although they can be made here; empty where they can."""
+    def unrunnable(self, settings: Settings = DEFAULTS) -> str:
+        """Why artefacts of these settings cannot be run here although they can be made here; empty where they can."""
+        del settings
         return ""
 
     def absence(self) -> Diagnostic | None:

@@ -65,8 +65,9 @@ class TensorRt(Isolated):
         del settings
         return {}
 
-    def unrunnable(self) -> str:
+    def unrunnable(self, settings: Settings = DEFAULTS) -> str:
         """Engines run on an NVIDIA GPU only."""
+        del settings
         return "" if any(Path(name).exists() for name in _GPUS) else "there is no NVIDIA GPU here"
 
 

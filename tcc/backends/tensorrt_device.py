@@ -95,8 +95,9 @@ class TensorRtDevice(Backend):
         del threads
         raise fail(Exit.BACKEND, "E0825", "a device script is run on the device", where=str(path))
 
-    def unrunnable(self) -> str:
+    def unrunnable(self, settings: Settings = DEFAULTS) -> str:
         """The engine does not exist before the device builds it."""
+        del settings
         return "the engine is built on the device"
 
     def explain(self, model: Model, settings: Settings = DEFAULTS) -> list[Placement]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tcc import backends, frontends
 from tcc.backends import Artefact, Backend, Settings
-from tcc.compiler import shipping
+from tcc.compiler import fixing, shipping
 from tcc.compiler.request import Request
 from tcc.compiler.shipping import Shipped
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
@@ -111,35 +111,35 @@ def emit(kind: str, path: Path, made_of: Emission) -> Emitted:
 
 
 def _lowered(backend: Backend, path: Path, made_of: Emission) -> Emitted:
-    feeds, settings = made_of.feeds, made_of.settings
-    if feeds:
-        shapes = {name: list(value.shape) for name, value in feeds[0].items() if hasattr(value, "shape")}
-        settings = replace(settings, options={**settings.options, "shapes": shapes})
-    model = made_of.model()
+    feeds, settings, model = made_of.feeds, made_of.settings, made_of.model()
+    said: list[Diagnostic] = []
+    if backend.fixed_shapes:
+        model, feeds, said = fixing.fixed(model, settings, feeds)
+    elif feeds:
+        settings = replace(settings, options={**settings.options, "shapes": fixing.shapes(feeds[0])})
     place = path if backend.emits != ONNX else path.with_suffix(backend.suffix)
     made = backend.lower(model, place, settings)
-    parity, reason = _parity(backend, made_of.shipped[0], made, feeds)
-    diagnostics = [*made.diagnostics]
+    reason = backend.unrunnable(settings) or ("" if feeds else "no inputs run through the model")
+    parity = "" if reason else _parity(backend, made_of.shipped[0], made, feeds)
+    diagnostics = [*said, *made.diagnostics]
     if reason:
         message = f"what {backend.name} computes was not compared: {reason}"
         diagnostics.append(Diagnostic("W0813", message, path.name, help="compare the outputs where it runs"))
     return Emitted(backend, made.files, parity or f"unchecked: {reason}", made.facts, tuple(diagnostics))
 
 
-def _parity(backend: Backend, source: Path, made: Artefact, feeds: Sequence[Feed]) -> tuple[str, str]:
-    """The comparison in words, or why there is none.
+def _parity(backend: Backend, source: Path, made: Artefact, feeds: Sequence[Feed]) -> str:
+    """How the artefact's outputs compare with ONNX Runtime's, in words.
 
     Raises:
-        TccError: E0812 where the outputs differ by more than the back end's tolerance.
+        TccError: E0812 where they differ by more than the back end's tolerance.
     """
-    if reason := backend.unrunnable() or ("" if feeds else "no inputs run through the model"):
-        return "", reason
     reference, loaded = Runner(source), backend.load(made.files[0])
     worst = [compare(reference.run(f), loaded.run(f), bits=False, rtol=backend.tolerance) for f in feeds]
     found = max(worst, key=lambda c: (not c.equal, c.largest_scaled))
     if not found.equal:
         raise fail(Exit.BACKEND, "E0812", f"{backend.name} computes something else than onnxruntime: {found.text()}")
-    return found.text(), ""
+    return found.text()
 
 
 def _given_up(backend: Backend, problem: Diagnostic) -> Diagnostic:

@@ -1,0 +1,117 @@
+"""From ONNX to a compiled module: TVM's importer and passes, this package's kernels and schedules."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+from onnx import helper
+
+from tcc.backends import _tvm_kernels, _tvm_schedules, _tvm_tiles
+from tcc.diagnostics import Exit, fail
+
+# An extra: whoever calls has checked that it is there.
+with contextlib.suppress(ModuleNotFoundError):
+    import tvm
+    from tvm import relax
+    from tvm.relax.frontend.onnx import from_onnx
+
+_OWN = ["relax.matmul", "relax.nn.conv2d"]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A compiled module, what it takes and gives, and how it was made."""
+
+    library: Any
+    mcpu: str
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    own: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def build(model: onnx.ModelProto, mcpu: str, triple: str = "", *, defaults: bool = False) -> Built:
+    """Compile a model whose shapes are fixed; ``defaults`` leaves everything to TVM's own schedules.
+
+    Raises:
+        TccError: exit UNSUPPORTED where TVM's importer has no such operator or form of it.
+    """
+    inputs = _ports([i for i in model.graph.input if i.name not in {t.name for t in model.graph.initializer}])
+    mcpu = mcpu or str(tvm.get_global_func("target.llvm_get_system_cpu")())
+    target = tvm.target.Target({"kind": "llvm", "mcpu": mcpu, **({"mtriple": triple} if triple else {})})
+    features = tvm.get_global_func("target.llvm_get_cpu_features")(target)
+    chip = _tvm_tiles.processor(mcpu, triple, set(map(str, features)))
+    try:
+        module = from_onnx(model, {port["name"]: port["shape"] for port in inputs}, sanitize_input_names=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())[-300:]
+        raise fail(Exit.UNSUPPORTED, "E0832", f"tvm's importer refuses the model: {reason}",
+                   help="run the model with --backend=onnxruntime") from error  # fmt: skip
+    own: list[str] = []
+    failed: list[str] = []
+    with target, tvm.transform.PassContext(opt_level=3):
+        module = _lowered(module) if defaults else _optimized(module, chip, own, failed)
+        library = tvm.compile(module, target, relax_pipeline=_finish())
+    return Built(library, mcpu, inputs, _ports(model.graph.output), own, failed)
+
+
+def _ports(values: Iterable[onnx.ValueInfoProto]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": value.name,
+            "dtype": helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
+            "shape": [dimension.dim_value for dimension in value.type.tensor_type.shape.dim],
+        }
+        for value in values
+    ]
+
+
+def _lowered(module: Any) -> Any:
+    """As TVM does it without tuning."""
+    return relax.get_pipeline("zero")(module)
+
+
+def _optimized(module: Any, chip: _tvm_tiles.Processor, own: list[str], failed: list[str]) -> Any:
+    """Channels last, constants folded, this package's kernels, what follows them fused, all of it scheduled."""
+    passes = relax.transform
+    module = tvm.transform.Sequential([
+        passes.DecomposeOpsForInference(),
+        passes.ConvertLayout({"relax.nn.conv2d": ["NHWC", "OHWI"]}),
+        passes.Normalize(),
+        passes.FastMathTransform(),
+        passes.LegalizeOps(skip_ops=_OWN),
+        passes.FoldConstant(),
+        passes.DeadCodeElimination(),
+        passes.LegalizeOps(_tvm_kernels.legalizers(chip, own)),
+        passes.AnnotateTIROpPattern(),
+        passes.FoldConstant(),
+        passes.FuseOps(),
+        passes.FuseTIR(),
+        passes.DeadCodeElimination(),
+    ])(module)  # fmt: skip
+    return _tvm_schedules.scheduled(module, chip, failed)
+
+
+def _finish() -> Any:
+    """TVM's lowering of the graph itself; the functions have been made and scheduled."""
+    passes = relax.transform
+    return tvm.transform.Sequential([
+        relax.backend.DispatchSampling(),
+        relax.backend.DispatchSortScan(),
+        passes.LegalizeOps(),
+        passes.RewriteDataflowReshape(),
+        passes.ToNonDataflow(),
+        passes.RemovePurityChecking(),
+        passes.CallTIRRewrite(),
+        passes.StaticPlanBlockMemory(),
+        passes.LowerAllocTensor(),
+        passes.KillAfterLastUse(),
+        passes.LowerRuntimeBuiltin(),
+        passes.ComputePrimValue(),
+        passes.VMShapeLower(),
+        passes.AttachGlobalSymbol(),
+    ])  # fmt: skip
