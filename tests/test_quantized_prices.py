@@ -39,7 +39,7 @@ def kernels(model: onnx.ModelProto) -> Counter[str]:
         for node in eclass.nodes:
             if not node.inputs or eclass.constant:
                 continue
-            quantized = choosing._quantized
+            quantized = choosing._pricing._quantized
             name = quantized.kernel(c, node)
             found[name or ""] += name is not None
             if node.operator in {"QuantizeLinear", "DequantizeLinear"}:
@@ -223,7 +223,7 @@ def test_a_dynamic_product_rescales_its_own_result() -> None:
         node.operator
         for c, eclass in enumerate(choosing.frozen.classes)
         for node in eclass.nodes
-        if node.inputs and choosing._quantized.is_free(c, node)
+        if node.inputs and choosing._pricing._quantized.is_free(c, node)
     )
     assert free == {"Cast": 1, "Mul": 1, "Add": 1}
 
@@ -237,9 +237,9 @@ def test_what_a_lossy_edge_leads_to_is_needed_as_it_is() -> None:
     (made,) = (c for c, e in enumerate(choosing.frozen.classes) for n in e.nodes if n.operator == "Conv")
     conv = choosing.frozen.classes[made].nodes[0]
     choosing.problem(Weights(), Budgets())
-    assert choosing._quantized.kernel(made, conv) == "QLinearConv"
+    assert choosing._pricing._quantized.kernel(made, conv) == "QLinearConv"
     choosing.problem(Weights(), Budgets(), edges=[Edge("site", choosing.frozen.of[1], made)], loss={"site": 0.0})
-    assert choosing._quantized.kernel(made, conv) is None
+    assert choosing._pricing._quantized.kernel(made, conv) is None
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "tensorrt"])

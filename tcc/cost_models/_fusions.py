@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,48 @@ DEFAULT = "onnxruntime"
 
 
 @dataclass(frozen=True)
+class Term:
+    """A part of a pattern: a variable, ``constant`` where it stands for weights only, or an operator on terms."""
+
+    name: str
+    operator: str
+    operands: tuple[int, ...]
+    constant: bool = False
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A tree of operators that runs as one kernel, on the classes that ``operands`` name; terms are numbered."""
+
+    kernel: str
+    operands: tuple[str, ...]
+    terms: tuple[Term, ...]
+    root: int
+
+    @staticmethod
+    def parse(kernel: str, operands: str, text: str) -> Pattern:
+        """The pattern ``Div(d=Sub(x, ReduceMean(x)), Sqrt(_))``: ``_`` is anything, ``c:`` begins a constant's name."""
+        terms: list[Term] = []
+        tokens = re.findall(r"[A-Za-z0-9_:]+=?|[(),]", text)
+
+        def term() -> int:
+            name, word = "", tokens.pop(0)
+            if word.endswith("="):
+                name, word = word[:-1], tokens.pop(0)
+            inside: list[int] = []
+            if tokens and tokens[0] == "(":
+                while tokens.pop(0) in "(,":
+                    inside.append(term())
+                terms.append(Term(name, word, tuple(inside)))
+            else:
+                terms.append(Term(word.strip("_"), "", (), word.startswith("c:")))
+            return len(terms) - 1
+
+        root = term()
+        return Pattern(kernel, tuple(operands.split()), tuple(terms), root)
+
+
+@dataclass(frozen=True)
 class Fusions:
     """The quantised kernels of one back end.
 
@@ -29,6 +72,9 @@ class Fusions:
     integers as they are where scale and zero point stay the same, those of ``through`` without a QuantizeLinear
     behind. ``absorbed`` vanish before a QuantizeLinear, whatever its range where ``any_range``. ``dynamic`` are integer
     products that rescale their own result. ``optional`` gives the inputs that may stay in floating point.
+
+    ``epilogues``, ``affine`` maps by constants and ``sums`` are computed while an operator's result is written;
+    ``patterns`` run as one kernel, the largest first.
     """
 
     source: str
@@ -43,6 +89,10 @@ class Fusions:
     any_range: bool
     dynamic: frozenset[str]
     optional: FrozenMapping[tuple[int, ...]]
+    epilogues: FrozenMapping[tuple[str, ...]]
+    affine: FrozenMapping[tuple[str, ...]]
+    sums: FrozenMapping[tuple[str, ...]]
+    patterns: tuple[Pattern, ...]
 
 
 _NAMES = schema.mapping(schema.text)
@@ -53,6 +103,9 @@ _CHECK = schema.table({
     "absorbed": schema.table({"operators": schema.texts}, {"any_range": schema.flag}),
     "dynamic": schema.table({"operators": schema.texts}),
     "optional": schema.mapping(schema.counts),
+    "epilogues": schema.mapping(schema.texts), "affine": schema.mapping(schema.texts),
+    "sums": schema.mapping(schema.texts),
+    "patterns": schema.mapping(schema.table({"operands": schema.text, "match": schema.texts})),
 })  # fmt: skip
 
 
@@ -86,7 +139,24 @@ def _build(contents: Mapping[str, Any]) -> Fusions:
         any_range=contents["absorbed"].get("any_range", False),
         dynamic=frozenset(contents["dynamic"]["operators"]),
         optional=FrozenMapping({name: tuple(places) for name, places in contents["optional"].items()}),
+        epilogues=_lists(contents["epilogues"]),
+        affine=_lists(contents["affine"]),
+        sums=_lists(contents["sums"]),
+        patterns=tuple(
+            sorted(
+                (
+                    Pattern.parse(kernel, table["operands"], text)
+                    for kernel, table in contents["patterns"].items()
+                    for text in table["match"]
+                ),
+                key=lambda pattern: -len(pattern.terms),
+            )
+        ),
     )
+
+
+def _lists(table: Mapping[str, list[str]]) -> FrozenMapping[tuple[str, ...]]:
+    return FrozenMapping({name: tuple(names) for name, names in table.items()})
 
 
 def arranged(kernel: str, operands: int) -> list[int | None]:

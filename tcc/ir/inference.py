@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,34 @@ def annotate(model: Model) -> Annotation:
     known = {name: text for name in probed if (text := _probed(types.get(_PROBE + name)))}
     outputs = {v.name: kind for v in inferred.graph.output if (kind := facts.type_of_proto(v.type)) is not None}
     return Annotation(known, outputs)
+
+
+def fixed_types(model: Model, symbols: Mapping[str, int], default: int = 1) -> dict[str, TensorType]:
+    """The types of the top-level graph's values, by name, under given sizes of the inputs' symbolic dimensions.
+
+    ``default`` is the size of dimensions that ``symbols`` does not name. Empty where all dimensions are fixed already,
+    or where inference fails.
+    """
+    kinds = [tensor_type(v) for v in model.graph.inputs]
+    if all(kind is None or kind.is_static for kind in kinds):
+        return {}
+    proto, _ = model.stripped_proto()
+    del proto.graph.value_info[:]
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    for value in proto.graph.input:
+        if value.name not in constants:
+            for dimension in value.type.tensor_type.shape.dim:
+                if not dimension.HasField("dim_value"):
+                    dimension.dim_value = symbols.get(dimension.dim_param, default)
+    for value in proto.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError):
+        return {}
+    values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
+    found = {v.name: facts.type_of_proto(v.type) for v in values}
+    return {name: kind for name, kind in found.items() if kind is not None}
 
 
 def _add_probes(proto: onnx.ModelProto) -> list[str]:

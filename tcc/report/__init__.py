@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Diagnostic
-from tcc.ir import attributes
-from tcc.ir.model import Model, tensor_type
+from tcc.ir.model import Model
+from tcc.passes import _pricing
 
 if TYPE_CHECKING:
     from tcc.ir.equality import Comparison
@@ -55,25 +54,11 @@ class Facts:
 
 
 def predicted_seconds(model: Model, target: Target, symbols: Mapping[str, int]) -> float:
-    """The latency that the roofline predicts: the sum over all nodes, those of bodies and functions once each.
+    """The latency that the roofline predicts: the sum over all kernels, those of bodies and functions once each.
 
     The model's values have their types where they are known (``tcc.ir.inference.annotate``).
     """
-    roofline = Roofline(target, symbols)
-    if any(node.op_type == "DequantizeLinear" for node in model.graph):
-        from tcc.passes._choosing import predicted_seconds as with_kernels
-
-        return with_kernels(model, roofline)
-    return math.fsum(
-        roofline.price(
-            node.op_type,
-            attributes.plain(node) or {},
-            [None if value is None else tensor_type(value) for value in node.inputs],
-            [tensor_type(value) for value in node.outputs],
-            [value is not None and value.const_value is not None for value in node.inputs],
-        ).seconds
-        for node in model.nodes()
-    )
+    return _pricing.predicted_seconds(model, target, symbols)
 
 
 def pass_entry(record: Record) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever what is measured, or how, changes: an older measurement is then taken again."""
 REPEAT_SECONDS = 0.1
 """Time for each of the eight measurements; together with building their models they stay below two seconds."""
@@ -60,7 +60,7 @@ def rates(threads: int | None = None) -> tuple[dict[str, Any], tuple[str, ...]]:
     threads = threads or processors()
     processor, flags = _processor()
     key = f"{processor}; {_onnxruntime_version()}; {threads} threads"
-    path = cache.folder() / f"native-{re.sub(r'[^a-z0-9._]+', '-', key.lower())[:200]}.json"
+    path = cache.folder() / f"native{FORMAT}-{re.sub(r'[^a-z0-9._]+', '-', key.lower())[:200]}.json"
     measured, warning = _read(path, key)
     warnings = [warning] if warning else []
     if measured is None:
@@ -79,12 +79,12 @@ def measure(threads: int) -> dict[str, float]:
     and the choices it feeds (which of two programs is faster) compare factors well above 1.4. The cache keeps
     even a number at the edge of two powers from changing between runs; a new machine may round it the other way.
     """
-    alone = _gemm_rate("float32", 1)
+    alone, integer = _gemm_rate("float32", 1), _gemm_rate("int8", 1)
     # Other processes' load can make all threads slower than one; the machine is never taken to be.
-    together = max(alone, _gemm_rate("float32", threads))
+    together = max(alone, _gemm_rate("float32", threads)) if threads > 1 else alone
     return {
         "float32": _coarse(together),
-        "int8": _coarse(max(_gemm_rate("int8", 1), _gemm_rate("int8", threads))),
+        "int8": _coarse(max(integer, _gemm_rate("int8", threads)) if threads > 1 else integer),
         "single_thread": _coarse(alone / together),
         "bandwidth": _coarse(_copy_rate(threads)),
         "launch": _coarse(_seconds_per_node(threads)),
@@ -95,16 +95,19 @@ def _coarse(value: float) -> float:
     return float(2.0 ** round(math.log2(value)))
 
 
-def _best_seconds(run: Callable[[], object]) -> float:
-    """The fastest of the runs that fit into the time of one measurement; the first, which warms up, is not counted."""
+def _best_seconds(run: Callable[[], object], threads: int) -> float:
+    """The fastest of the runs that fit into the time of one measurement; the first, which warms up, is not counted.
+
+    One thread is timed by its own clock: what other processes take of the processor is not the machine's slowness.
+    """
+    clock = time.thread_time if threads == 1 else time.perf_counter
     run()
     best, end = math.inf, time.perf_counter() + REPEAT_SECONDS
     while True:
-        start = time.perf_counter()
+        start = clock()
         run()
-        now = time.perf_counter()
-        best = min(best, now - start)
-        if now > end:
+        best = min(best, clock() - start)
+        if time.perf_counter() > end:
             return best
 
 
@@ -145,7 +148,7 @@ def _gemm_rate(dtype: str, threads: int) -> float:
         [numpy_helper.from_array(right, "w")],
     )
     session = _session(graph, threads)
-    return 2 * M * K * N / _best_seconds(lambda: session.run(None, {"x": left}))
+    return 2 * M * K * N / _best_seconds(lambda: session.run(None, {"x": left}), threads)
 
 
 def _copy_rate(threads: int) -> float:
@@ -158,8 +161,15 @@ def _copy_rate(threads: int) -> float:
     bounds = np.linspace(0, source.size, threads + 1).astype(int)
     parts = [slice(begin, end) for begin, end in itertools.pairwise(bounds)]
     with ThreadPoolExecutor(threads) as pool:
-        seconds = _best_seconds(lambda: list(pool.map(lambda part: np.copyto(target[part], source[part]), parts)))
+        copy = functools.partial(_copy, source, target)
+        seconds = _best_seconds(lambda: list(pool.map(copy, parts)) if threads > 1 else copy(parts[0]), threads)
     return 2 * COPY_BYTES / seconds
+
+
+def _copy(source: np.ndarray[Any, Any], target: np.ndarray[Any, Any], part: slice) -> None:
+    import numpy as np
+
+    np.copyto(target[part], source[part])
 
 
 def _seconds_per_node(threads: int) -> float:
@@ -178,9 +188,14 @@ def _seconds_per_node(threads: int) -> float:
             [numpy_helper.from_array(np.eye(8, dtype=np.float32), "w")],
         )
         session = _session(graph, threads, optimized=False)
-        return _best_seconds(lambda: session.run(None, {"t0": row}))
+        return _best_seconds(lambda: session.run(None, {"t0": row}), 1)
 
     return max(chain(CHAIN) - chain(1), 1e-9) / (CHAIN - 1)
+
+
+def processor() -> str:
+    """The architecture and model name of this machine's processor."""
+    return _processor()[0]
 
 
 @functools.cache

@@ -1,0 +1,230 @@
+"""Prices every node as the back end runs it, in an e-graph and in a program as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tcc.cost_models._fusions import fusions_of
+from tcc.cost_models.roofline import FOLDED, Roofline
+from tcc.ir import attributes
+from tcc.ir.facts import OUTPUTS_MARK
+from tcc.ir.frozen import EClass, ENode, Frozen
+from tcc.ir.importing import is_pure
+from tcc.ir.inference import fixed_types
+from tcc.ir.model import tensor_type
+from tcc.ir.types import TensorType
+from tcc.passes._fused import Fused
+from tcc.passes._neighbours import Neighbours
+from tcc.passes._quantized import Quantized
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir
+
+    from tcc.ir.model import Model
+    from tcc.targets import Target
+
+_PRODUCTS = frozenset({"MatMul", "Gemm"})
+_RUN_ON_CONSTANTS = frozenset({"DequantizeLinear"})
+"""Operators that runtimes run each time although all their inputs are constant, to keep weights small in memory."""
+_SMALL_VALUE = 64
+"""Elements of a constant whose value may be looked at: scales, zero points, limits."""
+
+
+@dataclass
+class Pricing:
+    """Prices of a read-out's nodes.
+
+    Args:
+        frozen: the read-out.
+        prices: of one kernel.
+        nodes: what opaque keys stand for.
+        values: what the numbers of classes stand for.
+        needed: classes whose value is used as it is.
+        whole: whether it is one program, of which every node runs.
+    """
+
+    frozen: Frozen
+    prices: Roofline
+    nodes: Mapping[str, onnx_ir.Node]
+    values: Sequence[onnx_ir.Value | None]
+    needed: Collection[int]
+    whole: bool = False
+    _quantized: Quantized = field(init=False, repr=False)
+    _fused: Fused = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        around = Neighbours(self.frozen, self.needed, self.operator, self.value)
+        fusions = fusions_of(self.prices.target)
+        self._quantized = Quantized(around, fusions)
+        self._fused = Fused(around, fusions, self.whole)
+
+    def operator(self, node: ENode) -> str:
+        """The ONNX name of an e-node."""
+        return self.nodes[node.attributes].op_type if node.operator == "opaque" else node.operator
+
+    def value(self, c: int) -> np.ndarray[Any, Any] | None:
+        """A small constant's value."""
+        eclass = self.frozen.classes[c]
+        if eclass.known is not None and eclass.known.is_fixed:
+            return eclass.known.array()
+        values = (self.values[n] for n in eclass.numbers)
+        held = next((v.const_value for v in values if v is not None and v.const_value is not None), None)
+        return None if held is None or held.size > _SMALL_VALUE else held.numpy()
+
+    def program(self) -> Iterator[tuple[int, ENode]]:
+        """The nodes of a graph as it stands, with their classes."""
+        for c, eclass in enumerate(self.frozen.classes):
+            yield from ((c, node) for node in eclass.nodes if node.operator == "opaque")
+
+    def is_folded(self, node: ENode) -> bool:
+        """Whether a node depends on no input, and so is computed when the model is loaded."""
+        if self.operator(node) in _RUN_ON_CONSTANTS:
+            return False
+        return all(self.frozen.classes[i].constant for i in node.inputs) and is_pure(node.attributes)
+
+    def seconds(self, c: int, node: ENode) -> float:
+        """What a node takes as a part of the kernel that it runs in."""
+        constants = [self.frozen.classes[i].constant for i in node.inputs]
+        if self.is_folded(node):
+            return self._alone(c, node, constants)
+        owed = 0.0
+        if not self._quantized.is_empty:
+            if self._quantized.is_free(c, node):
+                return FOLDED
+            fused = self._quantized.price(self.prices, c, node, self._attributes(node))
+            if fused is not None:
+                return fused
+            for i, other in self._quantized.owed(c, node):
+                owed += self._alone(i, other, [False] * len(other.inputs))
+        return (FOLDED if self._fused.is_free(c, node) else self._joined(c, node, constants)) + owed
+
+    def kernel(self, c: int, node: ENode) -> str | None:
+        """The name of the kernel that a node begins; None where it is a part of another one, or folded."""
+        if self.is_folded(node) or self._quantized.is_free(c, node) or self._fused.is_free(c, node):
+            return None
+        joined = self._fused.joined(c)
+        return self._quantized.kernel(c, node) or (joined.kernel if joined else self.operator(node))
+
+    def _joined(self, c: int, node: ENode, constants: list[bool]) -> float:
+        joined = self._fused.joined(c)
+        if joined is None:
+            return self._alone(c, node, constants)
+        kinds = [self.frozen.classes[i].kind for i in joined.inputs]
+        flags = [self.frozen.classes[i].constant for i in joined.inputs]
+        result = self.frozen.classes[self._quantized.around.result(c)].kind
+        return self.prices.price(joined.kernel, {}, kinds, [result], flags).seconds
+
+    def _attributes(self, node: ENode) -> Mapping[str, Any]:
+        if node.operator == "opaque":
+            return attributes.plain(self.nodes[node.attributes]) or {}
+        return attributes.parse(node.attributes)
+
+    def _alone(self, c: int, node: ENode, constants: list[bool]) -> float:
+        """What a node takes that runs as it is."""
+        operator = self.operator(node)
+        if operator in _RUN_ON_CONSTANTS:
+            constants = [False] * len(constants)
+        if operator == "Add" and self._is_bias(node):
+            # Runtimes fuse a bias into the product before it: what is left of the Add is its dispatch.
+            return self.prices.target.launch_overhead
+        kinds = [self.frozen.classes[i].kind for i in node.inputs]
+        return self.prices.price(operator, self._attributes(node), kinds, self._outputs(c, node), constants).seconds
+
+    def _is_bias(self, node: ENode) -> bool:
+        """Whether an Add only adds a constant vector to a matrix product."""
+        around = self._quantized.around
+        for product, bias in (node.inputs, node.inputs[::-1]):
+            added = self.frozen.classes[bias].constant and around.adds_bias(product, node)
+            if added and any(self.operator(maker) in _PRODUCTS for _, maker in around.makers(product)):
+                return True
+        return False
+
+    @cached_property
+    def _projected(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for p, eclass in enumerate(self.frozen.classes):
+            for node in eclass.nodes:
+                if node.operator == "project":
+                    found.setdefault(node.inputs[0], []).append(p)
+        return found
+
+    def _outputs(self, c: int, node: ENode) -> list[TensorType | None]:
+        if not self.frozen.classes[c].several:
+            return [self.frozen.classes[c].kind]
+        count = int(attributes.parse(node.attributes).get(OUTPUTS_MARK, 1)) if node.operator != "opaque" else 1
+        return [self.frozen.classes[p].kind for p in self._projected.get(c, ())] or [None] * count
+
+
+def predicted_seconds(model: Model, target: Target, symbols: Mapping[str, int]) -> float:
+    """What a run of a model takes under given sizes of its dimensions, bodies and functions once each.
+
+    The types of the model's values are set where they are known.
+    """
+    prices = Roofline(target, symbols)
+    kinds = fixed_types(model, symbols)
+    inner = [*model.graph.subgraphs(), *(function.graph for function in model.ir.functions.values())]
+    return graph_seconds(model.graph, prices, kinds) + sum(graph_seconds(graph, prices, {}) for graph in inner)
+
+
+def graph_seconds(graph: onnx_ir.Graph, prices: Roofline, kinds: Mapping[str, TensorType]) -> float:
+    """What a run of one graph takes, the bodies of its nodes left out; ``kinds`` overrides its values' types."""
+    pricing = whole_program(graph, prices, kinds)
+    return sum(pricing.seconds(c, node) for c, node in pricing.program())
+
+
+def whole_program(graph: onnx_ir.Graph, prices: Roofline, kinds: Mapping[str, TensorType]) -> Pricing:
+    """The prices of a graph as it stands."""
+    reading = _Reading(graph, kinds)
+    return Pricing(reading.frozen, prices, reading.nodes, reading.values, reading.outputs, whole=True)
+
+
+class _Reading:
+    """A graph as the read-out of an e-graph in which every class has one node."""
+
+    def __init__(self, graph: onnx_ir.Graph, kinds: Mapping[str, TensorType]) -> None:
+        self._kinds = kinds
+        self.classes: list[EClass] = [EClass([ENode("absent", "", ())])]
+        self.values: list[onnx_ir.Value | None] = [None]
+        self.nodes: dict[str, onnx_ir.Node] = {}
+        self._numbers: dict[onnx_ir.Value, int] = {}
+        for node in graph:
+            self._add(node)
+        self.outputs = frozenset(self._number(v) for v in graph.outputs)
+        self.frozen = Frozen(self.classes, {n: n for n in range(len(self.classes))})
+
+    def _number(self, v: onnx_ir.Value | None) -> int:
+        if v is None or not v.name:
+            return 0
+        if v not in self._numbers:
+            self._numbers[v] = len(self.classes)
+            self.classes.append(
+                EClass(
+                    kind=self._kinds.get(v.name) or tensor_type(v),
+                    constant=v.const_value is not None,
+                    numbers=[len(self.values)],
+                )
+            )
+            self.values.append(v)
+        return self._numbers[v]
+
+    def _add(self, node: onnx_ir.Node) -> None:
+        key = f"{node.op_type}:{len(self.nodes)}"
+        self.nodes[key] = node
+        opaque = ENode("opaque", key, tuple(self._number(v) for v in node.inputs))
+        outputs = [self._number(v) for v in node.outputs]
+        constant = bool(opaque.inputs) and all(self.classes[i].constant for i in opaque.inputs if i)
+        if len(outputs) == 1:
+            self.classes[outputs[0]].nodes.append(opaque)
+            self.classes[outputs[0]].constant |= constant
+            return
+        several = len(self.classes)
+        self.classes.append(EClass([opaque], several=True, numbers=[len(self.values)]))
+        self.values.append(None)
+        for i, c in enumerate(outputs):
+            if c:
+                self.classes[c].nodes.append(ENode("project", "", (several,), i))
+                self.classes[c].constant |= constant
