@@ -14,8 +14,14 @@ from tcc.ir.fact_functions import (
     kind_of_literal,
     moves_nothing,
 )
+from tcc.ir.host import given
 from tcc.ir.language import (
     OPERATORS,
+    Concat,
+    Expand,
+    Range,
+    Reshape,
+    Slice,
     Tensor,
     Tensors,
     Transpose,
@@ -23,15 +29,19 @@ from tcc.ir.language import (
     cons,
     constant,
     constants,
+    dimension,
+    dimension_scalar,
     kind,
     kinds,
     known,
+    knowns,
     literal,
     nil,
     opaque,
     project,
     view,
 )
+from tcc.ir.symbolic import concatenated, counted, expanded, reshaped, size_of_symbol, sliced
 
 VALUE_INPUTS = {
     "Reshape": (1,), "Expand": (1,), "Unsqueeze": (1,), "Squeeze": (1,), "Tile": (1,), "ReduceMean": (1,),
@@ -60,6 +70,33 @@ def common(
     yield rule(eq(xs).to(cons(x, ys)), constant(x), constants(ys)).then(constants(xs))
     yield rule(view(t, x), view(x, y)).then(view(t, y))
     yield rule(eq(t).to(project(opaque(k, xs), i)), constants(xs), is_deterministic(k)).then(constant(t))
+
+
+@ruleset
+def symbolic_shapes(
+    t: Tensor, x: Tensor, y: Tensor, z: Tensor, u: Tensor, v: Tensor, xs: Tensors, ys: Tensors, a: String, b: String,
+    c: String, d: String, k: String, s: String, n: String,
+) -> Iterator[RewriteOrRule]:  # fmt: skip
+    """Shapes that are put together of sizes and symbols, and the types that follow from them."""
+    yield rule(eq(t).to(dimension(s))).then(set_(known(t)).to(size_of_symbol(s, 1)))
+    yield rule(eq(t).to(dimension_scalar(s))).then(set_(known(t)).to(size_of_symbol(s, 0)))
+    bounds = eq(b).to(known(y)), eq(c).to(known(z)), eq(d).to(known(u))
+    yield rule(eq(t).to(Range(y, z, u, a)), *bounds, *given(n, counted(b, c, d))).then(set_(kind(t)).to(n))
+    yield rule(
+        eq(t).to(Slice(x, y, z, u, v, a)), eq(k).to(kind(x)), *bounds, eq(s).to(known(v)),
+        *given(n, sliced(k, b, c, d, s)),
+    ).then(set_(kind(t)).to(n))  # fmt: skip
+    yield rule(eq(xs).to(nil())).then(set_(knowns(xs)).to(String("")))
+    yield rule(eq(xs).to(cons(x, ys)), eq(k).to(known(x)), eq(s).to(knowns(ys))).then(
+        set_(knowns(xs)).to(join(k, String("|"), s))
+    )
+    yield rule(eq(t).to(Concat(xs, a)), eq(k).to(knowns(xs)), *given(n, concatenated(a, k))).then(set_(known(t)).to(n))
+    yield rule(eq(t).to(Expand(x, y, a)), eq(k).to(kind(x)), eq(s).to(known(y)), *given(n, expanded(k, s))).then(
+        set_(kind(t)).to(n)
+    )
+    yield rule(eq(t).to(Reshape(x, y, a)), eq(k).to(kind(x)), eq(s).to(known(y)), *given(n, reshaped(k, s, a))).then(
+        set_(kind(t)).to(n)
+    )
 
 
 @ruleset

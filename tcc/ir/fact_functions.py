@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcc.ir import facts
+from tcc.ir import facts, symbolic
 from tcc.ir.host import condition, text_function
 from tcc.ir.importing import is_pure
 from tcc.ir.types import TensorType
@@ -11,7 +11,11 @@ from tcc.ir.types import TensorType
 @text_function
 def better_kind(old: str, new: str) -> str:
     """The more precise of two types of one tensor; of two equally precise ones always the same."""
-    return min(old, new, key=lambda text: (not text, "..." in text, text.count("?"), _symbols(text), text))
+    return min(
+        old,
+        new,
+        key=lambda text: (not text, "..." in text, text.count("?"), _symbols(text), text.count(facts.INVENTED), text),
+    )
 
 
 def _symbols(text: str) -> int:
@@ -22,12 +26,15 @@ def _symbols(text: str) -> int:
 @text_function
 def better_known(old: str, new: str) -> str:
     """The value with fewer symbolic elements; of two equal ones always the same."""
-    return min(old, new, key=lambda text: (not text, text.count('"'), text))
+    return min(old, new, key=lambda text: (not text, text.count('"'), text.count(facts.INVENTED), text))
 
 
 @text_function
 def infer_first(operator: str, opset: int, attributes: str, types: str, values: str) -> str:
     """The type of a node's first output; empty where ONNX's inference cannot tell."""
+    if symbolic.AT_MOST in types and operator in symbolic.BROADCAST:
+        kinds = symbolic.meeting([facts.parse_kind(text) for text in types.split("|")])
+        types = "|".join(map(facts.kind_text, kinds))
     found = facts.infer(operator, opset, attributes, types, values)
     return found[0] if found else ""
 

@@ -16,6 +16,8 @@ from onnx import TensorProto, TypeProto, helper, numpy_helper
 
 from tcc.ir.types import Dimension, TensorType
 
+INVENTED = "unk__"
+"""What the symbols begin with that ONNX's inference makes up for sizes it cannot tell."""
 OUTPUTS_MARK = "#outputs"
 """The name under which an attribute key of an operator with several outputs counts them."""
 LARGEST_KNOWN = 64
@@ -61,7 +63,7 @@ def kind_text(kind: TensorType | None) -> str:
 @lru_cache(maxsize=4096)
 def symbol(name: str) -> str:
     """A symbolic dimension's name without commas, brackets or white space, and never a number."""
-    quoted = quote(name, safe=" ()+*/-_.:").replace(" ", "")
+    quoted = quote(name, safe=" ()+*/-_.:^").replace(" ", "")
     return f"_{quoted}" if quoted.lstrip("-").isdigit() or quoted in {"?", ""} else quoted
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir
 
-from tcc.ir import attributes, facts, translated
+from tcc.ir import attributes, facts, magnitudes, translated
 from tcc.ir.engine import EGraph
 from tcc.ir.inference import Annotation
 from tcc.ir.model import bodies, tensor_type
@@ -97,6 +97,8 @@ def import_graph(graph: onnx_ir.Graph, found: Annotation) -> Imported:
             _add_constant(tables, number, v)
         if text := found.known.get(v.name or ""):
             tables.add("known", number, text)
+        if v.const_value is not None and (text := magnitudes.of(v)):
+            tables.add("moderate", number, text)
     tables.load(imported.egraph)
     return imported
 

@@ -101,6 +101,11 @@ def kinds(tensors: Tensors) -> String:
     """Fact: the types of a list of inputs, each followed by a bar."""
 
 
+@function(egg_fn="knowns", merge=better_known)
+def knowns(tensors: Tensors) -> String:
+    """Fact: the known values of a list of inputs, each followed by a bar."""
+
+
 constant = relation("constant", Tensor, egg_fn="constant")
 """Fact: the tensor does not depend on any input of the model."""
 constants = relation("constants", Tensors, egg_fn="constants")
@@ -109,8 +114,13 @@ original_constant = relation("original_constant", Tensor, egg_fn="original_const
 """Fact: the tensor is an initialiser of the imported model, not one that a rule has made."""
 view: Callable[[Tensor, Tensor], Unit] = relation("view", Tensor, Tensor, egg_fn="view")  # type: ignore[call-overload]
 """Fact: the first tensor has the second one's elements in the same row-major order, under another shape."""
+masked: Callable[[Tensor, Tensor, Tensor], Unit] = relation("masked", Tensor, Tensor, Tensor)
+"""Fact: the first tensor has the softmax of the sum of the second and of the third, a mask without infinities."""
 form = relation("form", Tensor, Tensor, String, String)
 """Fact: the first tensor is the formula of this name of the second, under these attributes: a step of a pattern."""
+MODERATE = "moderate"
+"""The form of a tensor whose elements are finite and far from the largest number; with ``ROWS``, only those that
+decide a softmax over the last axis: each row has such an element, and no NaN."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +182,7 @@ def _several(name: str) -> Callable[..., Results]:
 # One line an operator, its inputs in the order of the operator's schema (the widest version's).
 Abs = _operator("Abs", 1)
 Add = _operator("Add", 2)
+And = _operator("And", 2)
 Attention = _operator("Attention", 6)
 AveragePool = _operator("AveragePool", 1)
 BatchNormalization = _operator("BatchNormalization", 5)
@@ -196,6 +207,8 @@ Gather = _operator("Gather", 2)
 Gelu = _operator("Gelu", 1)
 Gemm = _operator("Gemm", 3)
 GlobalAveragePool = _operator("GlobalAveragePool", 1)
+Greater = _operator("Greater", 2)
+GreaterOrEqual = _operator("GreaterOrEqual", 2)
 GroupNormalization = _operator("GroupNormalization", 3)
 HardSigmoid = _operator("HardSigmoid", 1)
 HardSwish = _operator("HardSwish", 1)
@@ -204,6 +217,8 @@ InstanceNormalization = _operator("InstanceNormalization", 3)
 IsNaN = _operator("IsNaN", 1)
 LayerNormalization = _operator("LayerNormalization", 3)
 LeakyRelu = _operator("LeakyRelu", 1)
+Less = _operator("Less", 2)
+LessOrEqual = _operator("LessOrEqual", 2)
 Log = _operator("Log", 1)
 LogSoftmax = _operator("LogSoftmax", 1)
 MatMul = _operator("MatMul", 2)
@@ -215,9 +230,11 @@ Mish = _operator("Mish", 1)
 Mul = _operator("Mul", 2)
 Neg = _operator("Neg", 1)
 Not = _operator("Not", 1)
+Or = _operator("Or", 2)
 Pad = _operator("Pad", 4)
 Pow = _operator("Pow", 2)
 QuantizeLinear = _operator("QuantizeLinear", 3)
+Range = _operator("Range", 3)
 Reciprocal = _operator("Reciprocal", 1)
 ReduceLogSumExp = _operator("ReduceLogSumExp", 2)
 ReduceMax = _operator("ReduceMax", 2)

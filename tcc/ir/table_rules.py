@@ -8,9 +8,11 @@ from typing import Any
 from egglog import RewriteOrRule, Ruleset, String, i64, relation, rule, ruleset, set_, union, var
 
 from tcc.ir.language import (
+    MODERATE,
     OPERATORS,
     cons,
     constant,
+    form,
     kind,
     known,
     list_value,
@@ -40,6 +42,7 @@ def _columns() -> dict[str, tuple[tuple[type, ...], Callable[[_Row], RewriteOrRu
         "type": _fact(lambda row: rule(row(n, s)).then(set_(kind(this)).to(s)), i64, String),
         "known": _fact(lambda row: rule(row(n, s)).then(set_(known(this)).to(s)), i64, String),
         "constant": _fact(lambda row: rule(row(n)).then(constant(this), original_constant(this)), i64),
+        "moderate": _fact(lambda row: rule(row(n, s)).then(form(this, this, String(MODERATE), s)), i64, String),
         "alias": _fact(lambda row: rule(row(n, a)).then(union(this).with_(value(a))), i64, i64),
         "cell": _fact(
             lambda row: rule(row(n, a, b)).then(union(list_value(n)).with_(cons(value(a), list_value(b)))),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcc.cache import kept
 from tcc.ir.engine import bindings
+from tcc.ir.symbolic import BROADCAST
 
 if TYPE_CHECKING:
     from egglog import Ruleset
@@ -96,7 +97,7 @@ def _translate() -> dict[str, Any]:
         "declarations": declarations,
         "operators": [[o.name, o.inputs, o.variadic, o.several] for o in OPERATORS.values()],
         "tables": {name: translator.ruleset(table_rules.table(name)) for name in table_rules.names()},
-        "common": translator.rules(analysis.common),
+        "common": "\n".join(map(translator.rules, (analysis.common, analysis.symbolic_shapes))),
         "transposed_views": translator.rules(analysis.transposed_views),
         "constancy": {name: translator.rules(analysis.constancy(name)) for name in OPERATORS},
         "inference": {name: translator.rules(analysis.inference(name, _OPSET)) for name in OPERATORS},
@@ -115,7 +116,6 @@ def analysis_for(names: Iterable[str], made: Iterable[str], opset: int) -> list[
     known = language()
     typed = sorted(set(names) & known.operators.keys())
     views = [known.transposed_views] if "Transpose" in typed else []
-    inferred = [
-        known.inference[name].replace(str(_OPSET), str(opset)) for name in sorted(set(made) & known.operators.keys())
-    ]
+    retyped = (set(made) | BROADCAST.intersection(typed)) & known.operators.keys()
+    inferred = [known.inference[name].replace(str(_OPSET), str(opset)) for name in sorted(retyped)]
     return [known.common, *views, *(known.constancy[name] for name in typed), *inferred]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ class Translator:
     """
 
     commands: list[Any] = field(default_factory=list)
+    shared: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # egglog offers no public way to its commands, and the text it prints of them cannot be parsed again.
@@ -50,9 +52,12 @@ class Translator:
             if type(command).__name__ in _RULES:
                 name = f"{str(rules.__egg_ident__).rpartition('.')[2]}.{len(texts)}.{RULESET}"
                 texts.append(_RULES[type(command).__name__](command, name))
+            elif type(command).__name__ == "ActionCommand":
+                # What a rule writes several times, egglog names once for all rules; here it is written out again.
+                self.shared[command.action.lhs] = text_of(command.action.rhs)
             elif type(command).__name__ != "AddRuleset":
                 declarations.append(text_of(command))
-        return "\n".join(declarations), "\n".join(texts)
+        return "\n".join(declarations), _SHARED.sub(lambda name: self.shared[name[0]], "\n".join(texts))
 
     def rules(self, rules: Ruleset) -> str:
         """The rules of a rule set that declares nothing of its own."""
@@ -70,6 +75,10 @@ class Translator:
 def text_of(part: Any) -> str:
     """A command, action, fact, expression or literal of the engine as text that it reads as the same."""
     return _TEXTS[type(part).__name__](part)
+
+
+_SHARED = re.compile(r"\$__expr_\d+")
+"""The names that egglog gives to what several parts of a rule share."""
 
 
 def _call(*words: str) -> str:

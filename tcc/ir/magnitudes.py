@@ -1,0 +1,34 @@
+"""How large the elements of a constant are that may be added to the scores of a softmax."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+LARGEST = 1e30
+"""Beside a score of this size a mask's largest negative number, about 1e38, still hides the score's own value."""
+ALL, ROWS = "all", "rows"
+_READERS = frozenset({"Add", "Gather", "Where", "Unsqueeze", "Reshape", "Expand", "Slice"})
+_MOST_BYTES = 1 << 27
+
+
+def of(v: onnx_ir.Value) -> str:
+    """``ALL`` where all elements are moderate, ``ROWS`` where each row has such an element; empty otherwise.
+
+    Only constants of two dimensions and more that a node reads which masks are made with are looked at.
+    """
+    tensor = v.const_value
+    if tensor is None or tensor.dtype.name != "FLOAT" or len(tensor.shape) < 2 or tensor.nbytes > _MOST_BYTES:
+        return ""
+    if not any(node.op_type in _READERS for node, _ in v.uses()) or not tensor.size:
+        return ""
+    array = tensor.numpy()
+    highest, lowest = float(np.max(array)), float(np.min(array))
+    if -LARGEST < lowest <= highest < LARGEST:
+        return ALL
+    rows = np.max(array, axis=-1)
+    return ROWS if highest < LARGEST and bool((rows > -LARGEST).all()) and not np.isnan(array).any() else ""

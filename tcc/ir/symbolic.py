@@ -1,0 +1,155 @@
+"""Types of tensors whose shape is put together of sizes and symbols."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from tcc.ir.facts import Known, kind_text, parse_kind, parse_known
+from tcc.ir.host import DECLINED, text_function
+from tcc.ir.types import Dimension, TensorType
+
+AT_MOST = "^"
+"""Between a symbol and a number: the smaller of the two, which is what a Slice to the symbol's size leaves."""
+BROADCAST = frozenset(
+    {"Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mul", "Or"}
+    | {"Pow", "Sub", "Where"}
+)
+"""Operators whose inputs are broadcast to each other; the types of imported ones follow what becomes known."""
+_LONGEST = 8
+"""Entries of the longest shape."""
+
+
+@text_function
+def size_of_symbol(symbol: str, rank: int) -> str:
+    """The known value of the size that a symbol stands for, as a scalar (rank 0) or a vector of one."""
+    return Known("int64", (1,) * rank, (symbol,)).text()
+
+
+@text_function
+def counted(start: str, limit: str, step: str) -> str:
+    """The type of ``Range(0, n, 1)`` for a size n, a symbol included."""
+    values = [parse_known(text) for text in (start, limit, step)]
+    if any(v is None or len(v.values) != 1 or v.dtype != "int64" for v in values):
+        return DECLINED
+    first, last, by = (v.values[0] for v in values if v is not None)
+    if (first, by) != (0, 1) or (isinstance(last, int) and last < 0):
+        return DECLINED
+    return kind_text(TensorType("int64", (last if isinstance(last, str) else int(last),)))
+
+
+@text_function
+def sliced(kind: str, starts: str, ends: str, axes: str, steps: str) -> str:
+    """The type of a Slice of one axis from 0 to a size that is a symbol."""
+    before, first, last = parse_kind(kind), parse_known(starts), parse_known(ends)
+    where, by = parse_known(axes), parse_known(steps)
+    if before is None or before.shape is None or first is None or last is None or first.values != (0,):
+        return DECLINED
+    if len(last.values) != 1 or not isinstance(last.values[0], str) or (by is not None and by.values != (1,)):
+        return DECLINED
+    axis = where.values[0] if where is not None and len(where.values) == 1 else 0
+    if isinstance(axis, str) or not -len(before.shape) <= axis < len(before.shape):
+        return DECLINED
+    size, symbol = before.shape[int(axis)], last.values[0]
+    if size != symbol and not (isinstance(size, int) and size > 1):
+        return DECLINED
+    shape = list(before.shape)
+    shape[int(axis)] = symbol if size == symbol else f"{symbol}{AT_MOST}{size}"
+    return kind_text(TensorType(before.dtype, tuple(shape)))
+
+
+def meeting(kinds: list[TensorType | None]) -> list[TensorType | None]:
+    """The types of inputs that are broadcast to each other, ``min(n, size)`` written n where it meets n.
+
+    They are broadcast, so the two are equal or one of them is 1; n is 1 exactly where ``min(n, size)`` is, for any
+    size above 1.
+    """
+    shapes = [None if kind is None else kind.shape for kind in kinds]
+    found: list[TensorType | None] = []
+    for kind in kinds:
+        if kind is None or kind.shape is None or not any(AT_MOST in str(size) for size in kind.shape):
+            found.append(kind)
+            continue
+        sizes = list(kind.shape)
+        for i in range(1, len(sizes) + 1):
+            size = sizes[-i]
+            partners = {shape[-i] for shape in shapes if shape is not None and len(shape) >= i}
+            if isinstance(size, str) and (whole := size.partition(AT_MOST)[0]) in partners:
+                sizes[-i] = whole
+        found.append(TensorType(kind.dtype, tuple(sizes)))
+    return found
+
+
+@text_function
+def concatenated(attributes: str, knowns: str) -> str:
+    """The known value of vectors of integers put together; ``knowns`` ends each value with a bar."""
+    values = [parse_known(text) for text in knowns.split("|")[:-1]]
+    if json.loads(attributes).get("axis") not in {0, -1} or not values:
+        return DECLINED
+    found = [v for v in values if v is not None and v.dtype == "int64" and len(v.shape) == 1]
+    entries = [entry for v in found for entry in v.values]
+    if len(found) < len(values) or len(entries) > _LONGEST:
+        return DECLINED
+    return Known("int64", (len(entries),), tuple(entries)).text()
+
+
+def _entries(known: str) -> list[int | str] | None:
+    value = parse_known(known)
+    if value is None or value.dtype != "int64" or len(value.shape) != 1:
+        return None
+    return [entry if isinstance(entry, str) else int(entry) for entry in value.values]
+
+
+@text_function
+def expanded(kind: str, shape: str) -> str:
+    """The type of an Expand to this shape: a size of the shape stands unless it is 1."""
+    before, target = parse_kind(kind), _entries(shape)
+    if before is None or before.shape is None or target is None or any(isinstance(e, int) and e < 1 for e in target):
+        return DECLINED
+    rank = max(len(target), len(before.shape))
+    own: list[Dimension] = [*[1] * (rank - len(before.shape)), *before.shape]
+    asked: list[Dimension] = [*[1] * (rank - len(target)), *target]
+    return kind_text(TensorType(before.dtype, tuple(map(_broadcast, own, asked))))
+
+
+def _broadcast(size: Dimension, asked: Dimension) -> Dimension:
+    if asked in {1, size}:
+        return size
+    if size == 1:
+        return asked
+    # A size of one symbol may be 1 when the other is a number: the number stands; two symbols may be either.
+    return size if isinstance(size, int) else asked if isinstance(asked, int) else None
+
+
+@text_function
+def reshaped(kind: str, shape: str, attributes: str) -> str:
+    """The type of a Reshape to this shape, a size that is left to infer included where it follows."""
+    before, target = parse_kind(kind), _entries(shape)
+    if before is None or before.shape is None or target is None or json.loads(attributes).get("allowzero"):
+        return DECLINED
+    after: list[Dimension] = []
+    for axis, entry in enumerate(target):
+        if entry == 0 and axis >= len(before.shape):
+            return DECLINED
+        after.append(before.shape[axis] if entry == 0 else entry)
+    if -1 in after:
+        at = after.index(-1)
+        after[at] = _left(list(before.shape), [size for i, size in enumerate(after) if i != at])
+    return kind_text(TensorType(before.dtype, tuple(after)))
+
+
+def _left(all_sizes: list[Dimension], others: list[Dimension]) -> Dimension:
+    """What is left of a product of sizes when others are divided out; None where that is no single size."""
+    left = list(all_sizes)
+    for size in [s for s in others if not isinstance(s, int)]:
+        if size is None or size not in left:
+            return None
+        left.remove(size)
+    symbols = [size for size in left if not isinstance(size, int)]
+    number = math.prod(size for size in left if isinstance(size, int))
+    divisor = math.prod(size for size in others if isinstance(size, int))
+    if not divisor or number % divisor or len(symbols) > 1:
+        return None
+    if not symbols:
+        return number // divisor
+    return symbols[0] if number == divisor else None
