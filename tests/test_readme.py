@@ -56,13 +56,17 @@ def test_python_block(workspace: Path, code: str) -> None:
         assert (workspace / path).stat().st_size > 0
 
 
-@pytest.mark.parametrize("line", commands("tcc"))
-def test_command(workspace: Path, line: str) -> None:
-    words = shlex.split(line)
-    run_in(workspace, words)
-    outputs = [words[at + 1] for at, word in enumerate(words) if word in {"-o", "--report"}]
-    for path in outputs:
-        assert (workspace / path).stat().st_size > 0
+@pytest.mark.parametrize("block", [block for block in blocks("sh") if "tcc " in block])
+def test_commands(workspace: Path, block: str) -> None:
+    """A block's commands in their order: later ones use what earlier ones wrote."""
+    for line in block.splitlines():
+        words = shlex.split(line)
+        if words[:1] != ["tcc"]:
+            continue
+        run_in(workspace, words)
+        outputs = [words[at + 1] for at, word in enumerate(words) if word in {"-o", "--report"}]
+        for path in outputs:
+            assert (workspace / path).stat().st_size > 0
 
 
 @pytest.mark.parametrize("line", commands("make"))
