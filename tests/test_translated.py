@@ -112,3 +112,15 @@ def test_a_damaged_or_unwritable_cache_costs_time_and_nothing_else(made: Counted
     (tmp_path / "file").write_text("")
     os.environ["XDG_CACHE_HOME"] = str(tmp_path / "file")
     assert [cache.kept("x", [source], made) for _ in range(2)] == [[3], [4]]
+
+
+def test_a_compilation_needs_no_symbolic_algebra_and_no_graph_library(tmp_path: Path) -> None:
+    code = (
+        "import sys, tcc\n"
+        f"tcc.compile({str(DIGITS)!r}, 2, 'x86-64-vnni', output={str(tmp_path / 'out.onnx')!r})\n"
+        "print([name for name in ('sympy.core', 'networkx') if name in sys.modules])\n"
+        "import onnx_ir, sympy\n"
+        "print(onnx_ir.SymbolicDim('N') + 1, sympy.Symbol('x') + 1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout == "[]\nN + 1 x + 1\n"

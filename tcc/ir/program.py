@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from graphlib import TopologicalSorter
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
 from tcc.ir import regions
-from tcc.ir.problem import LOSSY, Candidate, Problem
+from tcc.ir.problem import LOSSY, Candidate, Price, Problem
 from tcc.ir.regions import Region
 
 GAP = 1e-6
@@ -49,7 +49,8 @@ def solve(problem: Problem, start: Mapping[int, Candidate] | None, seconds: floa
             if objective - best.bound <= SMALL_GAP * abs(objective):
                 return best
             start = best.choice
-    whole = _Rows(problem, region, limited=True).solve(start, seconds)
+    spent = problem.total_of(region.forced)
+    whole = _Rows(problem, region, spent, limited=True).solve(start, seconds)
     bound = max(whole.bound, best.bound)
     if whole.choice is None or (
         best.choice is not None and problem.objective(best.choice) <= problem.objective(whole.choice)
@@ -96,12 +97,13 @@ _RAISE = 8.0
 
 def _solve_parts(problem: Problem, region: Region, parts: Sequence[Region], seconds: float) -> Solved:
     whole = {c: problem.candidates[c][0] for c in region.forced}
-    shared = problem.weights.of(problem.total_of(region.forced))
+    spent = problem.total_of(region.forced)
+    shared = problem.weights.of(spent)
     bound = shared
     for part in parts:
         found = regions.enumerate_best(problem, part)
         if found is None:
-            solved = _Rows(problem, part, limited=False).solve(None, seconds)
+            solved = _Rows(problem, part, spent, limited=False).solve(None, seconds)
             if solved.choice is None:
                 return solved
             found, part_bound = solved.choice, solved.bound - shared
@@ -118,6 +120,8 @@ class _Rows:
 
     problem: Problem
     region: Region
+    spent: Price
+    """What the forced part costs."""
     limited: bool
     columns: list[tuple[int, Candidate]] = field(default_factory=list)
     cost: list[float] = field(default_factory=list)
@@ -231,7 +235,7 @@ class _Rows:
             limit = getattr(limits, name)
             if limit is None:
                 continue
-            spent = getattr(problem.total_of(self.region.forced), name)
+            spent = getattr(self.spent, name)
             row = {i: getattr(x.price, name) for i, (_, x) in enumerate(self.columns) if getattr(x.price, name)}
             if row:
                 scale = max(abs(v) for v in row.values())
@@ -258,7 +262,7 @@ class _Rows:
             solver.setSolution(solution)
         solver.run()
         info = solver.getInfo()
-        spent = self.problem.weights.of(self.problem.total_of(self.region.forced))
+        spent = self.problem.weights.of(self.spent)
         bound = info.mip_dual_bound * self.unit + spent if math.isfinite(info.mip_dual_bound) else -math.inf
         if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
             return Solved(None, bound, "milp")
@@ -293,10 +297,9 @@ class _Rows:
             if id(start[c]) not in columns:
                 return None
             values[columns[id(start[c])]] = 1.0
-        graph = nx.DiGraph((c, n) for c in used for n in start[c].needs)
         depth: dict[int, int] = {}
-        for c in reversed(list(nx.topological_sort(graph))):
-            inside = [n for n in graph.successors(c) if n in self.orders and c in self.orders]
+        for c in TopologicalSorter({c: start[c].needs for c in sorted(used)}).static_order():
+            inside = [n for n in start[c].needs if n in self.orders and c in self.orders]
             depth[c] = max((depth[n] + 1 for n in inside), default=0)
             if c in self.orders:
                 values[self.orders[c]] = float(depth[c])

@@ -7,8 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import networkx as nx
-
+from tcc.ir.components import connected, strongly_connected
 from tcc.ir.problem import LOSSY, Candidate, Problem
 
 _FEW = 256
@@ -31,10 +30,9 @@ class Region:
 
 def find(problem: Problem) -> Region:
     """Which classes every program computes, and which are to be decided on."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from(sorted(problem.candidates))
-    graph.add_edges_from((c, n) for c in sorted(problem.candidates) for k in problem.candidates[c] for n in k.needs)
-    components = [frozenset(found) for found in nx.strongly_connected_components(graph)]
+    components = strongly_connected(
+        {c: dict.fromkeys(n for k in problem.candidates[c] for n in k.needs) for c in sorted(problem.candidates)}
+    )
     # What is free is as good as decided: to take it or not changes nothing.
     active = _active(problem, components) | {c for c in problem.candidates if problem.is_free(c)}
     forced = frozenset(c for c in active if len(problem.candidates[c]) == 1)
@@ -90,15 +88,12 @@ def parts(problem: Problem, region: Region) -> list[Region]:
     A need that every program computes anyway ties nobody together.
     """
     contested = set(region.contested)
-    graph = nx.Graph()
-    graph.add_nodes_from(region.contested)
-    for c in region.contested:
-        needs = {n for k in problem.candidates[c] for n in k.needs}
-        graph.add_edges_from((c, n) for n in needs if n in contested and n not in region.active)
-    for cycle in region.cycles:
-        # A cycle may run through decided classes, which the needs alone do not show.
-        nx.add_path(graph, sorted(cycle & contested))
-    groups = sorted(tuple(sorted(group)) for group in nx.connected_components(graph))
+    ties = [
+        (c, *{n for k in problem.candidates[c] for n in k.needs if n in contested and n not in region.active})
+        for c in region.contested
+    ]
+    # A cycle may run through decided classes, which the needs alone do not show.
+    groups = connected(region.contested, [*ties, *(cycle & contested for cycle in region.cycles if cycle & contested)])
     return [
         replace(region, contested=group, cycles=tuple(cycle for cycle in region.cycles if cycle & set(group)))
         for group in groups
