@@ -87,7 +87,7 @@ try:
     code = command.load()()
 except SystemExit as stop:
     code = stop.code
-print(*sorted({name.partition(".")[0] for name in sys.modules} & set(HEAVY)), file=sys.stderr)
+print(*sorted(set(HEAVY) & set(sys.modules)), file=sys.stderr)
 sys.exit(code)
 """.replace("HEAVY", repr(HEAVY))
     done = run_python(code)
