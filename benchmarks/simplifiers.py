@@ -17,7 +17,7 @@ from benchmarks import children, models, tools
 from benchmarks.models import Entry
 
 _SECONDS = 300.0
-_MEASURES = ("dependent", "nodes", "nbytes", "seconds", "peak_bytes")
+_MEASURES = ("dependent", "nodes", "nbytes", "seconds", "cpu_seconds", "peak_bytes")
 
 Row = dict[str, Any]
 
@@ -93,7 +93,8 @@ def _compare(entry: Entry, options: argparse.Namespace) -> list[Row]:
         if tool in there:
             row |= after[there.index(tool)]
             row["seconds"] = statistics.median(run.value[0] for run in runs[tool])
-            row["imported_bytes"] = statistics.median(run.value[1] for run in runs[tool])
+            row["cpu_seconds"] = statistics.median(run.value[1] for run in runs[tool])
+            row["imported_bytes"] = statistics.median(run.value[2] for run in runs[tool])
             row["peak_bytes"] = statistics.median(run.peak_bytes for run in runs[tool])
         else:
             row["problem"] = runs[tool][-1].problem or "it wrote no file"
@@ -141,8 +142,8 @@ def _lines(entry: Entry, rows: Sequence[Row]) -> list[str]:
         above = f"  ABOVE: {', '.join(row['above'])}" if row["above"] else ""
         lines.append(
             f"  {row['tool']:14} {row['nodes']:5} nodes {row['dependent']:5} dependent {row['nbytes']:11} bytes "
-            f"{row['seconds']:7.2f} s {ratio} {row['peak_bytes'] / 2**20:6.0f} MiB "
-            f"({row['imported_bytes'] / 2**20:.0f} imported){above}"
+            f"{row['seconds']:7.2f} s {ratio} {row['cpu_seconds']:7.2f} s of processor "
+            f"{row['peak_bytes'] / 2**20:6.0f} MiB ({row['imported_bytes'] / 2**20:.0f} imported){above}"
         )
     return lines
 
@@ -159,7 +160,8 @@ def _summary(rows: Sequence[Row]) -> list[str]:
             sums = {name: sum(row[name] for row in of) for name in _MEASURES}
             lines.append(
                 f"  {tool:14} {sums['nodes']:6} nodes {sums['dependent']:6} dependent {sums['nbytes']:12} bytes "
-                f"{sums['seconds']:8.1f} s, largest peak {max(row['peak_bytes'] for row in of) / 2**20:.0f} MiB"
+                f"{sums['seconds']:8.1f} s, {sums['cpu_seconds']:.1f} s of processor, "
+                f"largest peak {max(row['peak_bytes'] for row in of) / 2**20:.0f} MiB"
             )
         count = sum(row["tool"] == tool and "problem" in row for row in rows)
         lines += [f"  {tool:14} failed on {count}"] if count else []

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_ir
-from onnx_ir.passes.common import InlinePass
 
 from tcc.ir.model import Model
 from tcc.passes.base import Context, Effect, Pass, PassResult
@@ -24,6 +23,8 @@ class Inline(Pass):
         del context
         functions = len(model.ir.functions)
         if functions:
+            from onnx_ir.passes.common import InlinePass
+
             model = Model(InlinePass()(model.ir).model, model.source, files=model.files, notes=model.notes)
         branches = 0
         while (node := _decided(model.graph)) is not None:
