@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -342,3 +343,14 @@ def test_shrinkage_falls_with_the_number_of_rows() -> None:
         parts.append(factors.shrinkage(second, np.eye(32) * np.trace(second) / 32, count))
     assert 1.0 >= parts[0] > parts[1] > parts[2]
     assert parts[2] < 0.02
+
+
+# ------------------------------------------------------------------------------------------------ real models
+
+
+def test_a_wide_network_loses_most_of_its_parameters(zoo: Path) -> None:
+    assert zoo.is_dir()
+    row = bench.compress("vnn_mnistfc_256x6", limit=3000)
+    assert row["removed"] >= 0.6
+    assert row["before"] - row["after"] <= 0.005
+    assert row["failures"] == []
