@@ -7,13 +7,14 @@ from functools import cache
 import pytest
 
 from tcc.rewrites import rules
+from tcc.rewrites.laws import laws
 from tcc.rewrites.rule import Rule
 from tests.rules import harness
 from tests.rules.harness import FIRING, SEEDS, Verdict, case_name, judge, reproduction, seeds
 from tests.rules.instances import instances
 from tests.rules.wrong import wrong_rules
 
-RULES = {rule.name: rule for rule in rules()}
+RULES = {rule.name: rule for rule in (*rules(), *laws())}
 CASES = [
     pytest.param(rule, miss, seed, id=f"{case_name(rule, miss)}seed{seed:04d}")
     for rule in RULES

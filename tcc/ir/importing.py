@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir
 
-from tcc.ir import attributes, facts, magnitudes, translated
+from tcc.ir import attributes, facts, magnitudes, structures, translated
 from tcc.ir.engine import EGraph
 from tcc.ir.inference import Annotation
 from tcc.ir.model import bodies, tensor_type
@@ -54,6 +54,8 @@ class Imported:
         number = self.number(v)
         tables.add("constant", number)
         tables.add("type", number, facts.kind_text(tensor_type(v)))
+        if text := facts.known_text(array):
+            tables.add("known", number, text)
         return number
 
     def number(self, v: onnx_ir.Value | None) -> int:
@@ -147,6 +149,8 @@ def _add_constant(tables: Tables, number: int, v: onnx_ir.Value) -> None:
     tables.add("constant", number)
     if tensor.size <= facts.LARGEST_KNOWN and (text := facts.known_text(tensor.numpy())):
         tables.add("known", number, text)
+    if found := structures.structure_of(tensor):
+        tables.add("structure", number, found)
 
 
 def _add_node(imported: Imported, tables: Tables, node: onnx_ir.Node) -> None:

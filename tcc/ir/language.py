@@ -96,6 +96,11 @@ def known(tensor: Tensor) -> String:
     """Fact: the tensor's value, where it is small and known before the program runs."""
 
 
+@function(egg_fn="structure", merge=lambda old, _new: old)
+def structure(tensor: Tensor) -> String:
+    """Fact: what all elements of a constant follow from, as ``tcc.ir.structures`` writes it: filled, identity, mean."""
+
+
 @function(egg_fn="kinds", merge=lambda old, _new: old)
 def kinds(tensors: Tensors) -> String:
     """Fact: the types of a list of inputs, each followed by a bar."""

@@ -20,6 +20,7 @@ from tcc.ir.language import (
     original_constant,
     project,
     results_value,
+    structure,
     value,
 )
 
@@ -41,6 +42,7 @@ def _columns() -> dict[str, tuple[tuple[type, ...], Callable[[_Row], RewriteOrRu
     return {
         "type": _fact(lambda row: rule(row(n, s)).then(set_(kind(this)).to(s)), i64, String),
         "known": _fact(lambda row: rule(row(n, s)).then(set_(known(this)).to(s)), i64, String),
+        "structure": _fact(lambda row: rule(row(n, s)).then(set_(structure(this)).to(s)), i64, String),
         "constant": _fact(lambda row: rule(row(n)).then(constant(this), original_constant(this)), i64),
         "moderate": _fact(lambda row: rule(row(n, s)).then(form(this, this, String(MODERATE), s)), i64, String),
         "alias": _fact(lambda row: rule(row(n, a)).then(union(this).with_(value(a))), i64, i64),

@@ -12,7 +12,7 @@ from tcc.cache import kept
 from tcc.ir import translated
 from tcc.rewrites.rule import Equality, Rule, Stored, is_rule
 
-__all__ = ["Equality", "Rule", "Stored", "rules", "stored"]
+__all__ = ["Equality", "Rule", "Stored", "find", "rules", "stored"]
 _HELPERS = frozenset({"rule"})
 
 
@@ -23,11 +23,20 @@ def rules() -> tuple[Rule, ...]:
     Raises:
         ValueError: two rules share a name.
     """
+    return find(__name__, list(__path__))
+
+
+def find(package: str, path: list[str]) -> tuple[Rule, ...]:
+    """The rules of a package's modules, by file name, then in the order of declaration.
+
+    Raises:
+        ValueError: two rules share a name.
+    """
     found: dict[str, Rule] = {}
-    for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
+    for info in sorted(pkgutil.iter_modules(path), key=lambda info: info.name):
         if info.ispkg or info.name.startswith("_") or info.name in _HELPERS:
             continue
-        module = importlib.import_module(f"{__name__}.{info.name}")
+        module = importlib.import_module(f"{package}.{info.name}")
         for rule in filter(is_rule, vars(module).values()):
             if found.setdefault(rule.name, rule) is not rule:
                 message = f"two rules are called {rule.name}"

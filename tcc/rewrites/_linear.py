@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tcc.ir import attributes
-from tcc.ir.facts import integers, parse_kind, parse_known
+from tcc.ir.facts import integers, parse_kind, parse_known, permutation
 from tcc.ir.host import DECLINED, condition, text_function
 from tcc.ir.types import TensorType
 
@@ -157,3 +157,19 @@ def inferable_shape(kind: str) -> str:
         return DECLINED
     target = [size if isinstance(size, int) else -1 for size in found.shape]
     return integers(target) if target.count(-1) <= 1 else DECLINED
+
+
+@condition
+def is_stack_of_matrices(kind: str) -> bool:
+    """A tensor has at least two dimensions."""
+    found = parse_kind(kind)
+    return found is not None and found.rank is not None and found.rank >= 2
+
+
+@condition
+def exchanges_last_two(permutation_key: str, kind: str) -> bool:
+    """A transposition of tensors of this rank exchanges the last two axes and leaves the others."""
+    order, found = permutation(permutation_key, kind), parse_kind(kind)
+    if order is None or found is None or found.rank != len(order) or len(order) < 2:
+        return False
+    return list(order) == [*range(len(order) - 2), len(order) - 1, len(order) - 2]

@@ -1,4 +1,4 @@
-"""Products of one input with several constant weights become one product with the weights joined.
+"""Products of one input with several constant weights become one product with the weights joined, and the like.
 
 As a rule this would pair every two products, and every two of what comes out: the e-graph explodes. So it is
 offered once, for the imported graph's own constants, all siblings at once.
@@ -14,8 +14,13 @@ from tcc.ir.importing import Imported
 from tcc.ir.model import tensor_type
 from tcc.ir.tables import ABSENT, Tables
 from tcc.ir.types import TensorType
+from tcc.rewrites._sharing import join_groups, join_inputs
 
-ALGEBRA = "x A, x B, ... are the parts of x [A B ...], for matrix products, Gemm and convolutions"
+ALGEBRA = (
+    "x A, x B, ... are the parts of x [A B ...], and x A, y A, ... those of [x; y; ...] A where neither depends on the "
+    "other, for matrix products, Gemm and convolutions; convolutions of all parts of a Split, joined again, are one "
+    "grouped convolution"
+)
 SOURCE = "TASO, SOSP 2019; Tensat, MLSys 2021, multi-pattern rules"
 OPERATORS = ("Concat", "Split")
 _SIZES_AS_INPUT = 13
@@ -37,10 +42,11 @@ def join_siblings(imported: Imported, opset: int) -> int:
     joined = [nodes for nodes in groups.values() if len(nodes) > 1]
     for nodes in joined:
         _join(imported, tables, nodes, opset)
-    if joined:
+    count = len(joined) + join_inputs(imported, tables, opset) + join_groups(imported, tables)
+    if count:
         tables.load(imported.egraph)
         imported.operators.update(OPERATORS)
-    return len(joined)
+    return count
 
 
 def _key(node: onnx_ir.Node) -> object | None:

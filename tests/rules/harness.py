@@ -21,6 +21,7 @@ from tcc.ir.model import Model
 from tcc.ir.saturation import Limits, saturate
 from tcc.passes.simplify import taken_names
 from tcc.rewrites import Equality, rules
+from tcc.rewrites.laws import laws
 from tcc.rewrites.rule import Rule
 from tests.rules.draw import Draw
 from tests.rules.instances import MARK, Generator, instances
@@ -34,7 +35,7 @@ LIMITS = Limits(nodes=20_000, iterations=4)
 TOLERANCES = {"float16": 4e-3, "float32": 1e-5, "float64": 1e-6}
 """By element type, relative to the tensor's scale: float16 four of its epsilons, for that many roundings."""
 _REJECTIONS = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
-_RULES = {rule.name: rule for rule in rules()}
+_RULES = {rule.name: rule for rule in (*rules(), *laws())}
 
 
 @dataclass(frozen=True)

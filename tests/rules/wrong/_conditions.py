@@ -113,3 +113,19 @@ def layer(kind: str, first: str, first_axes: str, second: str, second_axes: str)
     return normal.layer.__wrapped__(  # type: ignore[attr-defined,no-any-return]
         kind, first, first_axes, second, second_axes, Known("float32", (), (1e-5,)).text()
     )
+
+
+@condition
+def has_structure(structure: str) -> bool:
+    """A constant has some structure."""
+    return bool(structure)
+
+
+@text_function
+def pool_of(weight: str, attribute_key: str) -> str:
+    """The attributes of the pool as wide as a weight, whatever the convolution's dilations."""
+    found = parse_kind(weight)
+    if found is None or not found.is_static:
+        return DECLINED
+    kept = {name: v for name, v in attributes.parse(attribute_key).items() if name in {"pads", "strides"}}
+    return attributes.key_of({**kept, "kernel_shape": list(found.sizes({})[2:]), "count_include_pad": 1})

@@ -8,10 +8,11 @@ from dataclasses import replace
 from egglog import RewriteOrRule
 
 from tcc.rewrites import rules
+from tcc.rewrites.laws import laws
 from tcc.rewrites.rule import Patterns, Rule
 
 Rewrites = Iterator[RewriteOrRule]
-_REAL = {rule.name: rule for rule in rules()}
+_REAL = {rule.name: rule for rule in (*rules(), *laws())}
 
 
 def seeded(patterns: Patterns) -> Rule:
