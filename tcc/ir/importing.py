@@ -54,7 +54,7 @@ class Imported:
         number = self.number(v)
         tables.add("constant", number)
         tables.add("type", number, facts.kind_text(tensor_type(v)))
-        if text := facts.known_text(array):
+        if isinstance(content, np.ndarray) and (text := facts.known_text(content)):
             tables.add("known", number, text)
         return number
 
