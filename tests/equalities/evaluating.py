@@ -32,19 +32,23 @@ def instance(claim: Claim, domain: Domain, seed: int, fixed: Mapping[str, tuple[
     Raises:
         UntypedError: there are none.
     """
-    salt = zlib.crc32(f"{claim.left} {claim.right} {domain.name}".encode())
-    return solve(claim, domain, np.random.default_rng([seed, salt]), fixed)
+    return solve(claim, domain, np.random.default_rng([seed, _salt(claim, domain)]), fixed)
+
+
+def _salt(claim: Claim, domain: Domain) -> int:
+    return zlib.crc32(f"{claim.left} {claim.right} {domain.name}".encode())
 
 
 def differences(claims: Sequence[Claim], domain: Domain, seed: int) -> list[Difference | str | None]:
     """For each claim what differs, None where nothing does, or why it has no shapes."""
-    encoder, typed, found = Encoder(np.random.default_rng([seed, 1])), [], []
+    encoder, typed, found = Encoder(np.random.default_rng(seed)), [], []
     for claim in claims:
         try:
             one = instance(claim, domain, seed)
         except UntypedError as problem:
             found.append(str(problem))
             continue
+        encoder.rng = np.random.default_rng([seed, _salt(claim, domain), 1])
         encoder.add(one)
         typed.append(one)
         found.append("")

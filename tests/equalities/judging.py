@@ -80,7 +80,7 @@ def judge(claims: Sequence[Claim], told: Callable[[str], None] = lambda _line: N
     _evaluate(found, told)
     true = [j for j in found if not j.untyped and j.refuted is None]
     told(f"{len(true)} of {len(found)} hold; proving")
-    _check_soundness(found)
+    check_soundness(found)
     prover, together = Prover(), pairs(claims)
     for number, one in enumerate(true, 1):
         _prove(prover, one, together.get(one.claim, ()))
@@ -101,7 +101,7 @@ def _evaluate(found: Sequence[Judgement], told: Callable[[str], None]) -> None:
         told(f"{domain.name or 'plain'}, round {seed + 1} of {ROUNDS}")
 
 
-def _check_soundness(found: Sequence[Judgement]) -> None:
+def check_soundness(found: Sequence[Judgement]) -> None:
     """No rule may prove an instance on which a claim is false."""
     every = tuple(by_name().values())
     for domain in (PLAIN, *DEVIATIONS):
