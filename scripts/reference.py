@@ -113,8 +113,8 @@ The {len(records)} equalities that TASO's generator found and the Tensat project
 et al., Equality Saturation for Tensor Graph Superoptimization, MLSys 2021): 1 to 384 single ones, 385a to 397b the
 thirteen pairs that share an operand, 398 to 402b its predefined ones. `python -m tests.equalities FILE.tsv` judges any
 file of this form: each claim is typed with random shapes, evaluated by ONNX Runtime with even kernels, several groups
-and averages that do not count their padding, and proved by putting both sides into one e-graph; of the rules that prove it
-none can be left out. Operands of elementwise operators have one shape, as in TASO.
+and averages that do not count their padding, and proved by putting both sides into one e-graph; of the rules that prove
+it none can be left out. Operands of elementwise operators have one shape, as in TASO.
 
 """
     meanings = ((name, str(counts[name]), meaning) for name, meaning in VERDICTS.items() if counts[name])

@@ -1,0 +1,1 @@
+"""SMT proofs of rules, made from the very text that the engine runs."""
