@@ -47,7 +47,10 @@ def test_siblings_stay_equal(operator: str, opset: int) -> None:
 
 
 def test_convolutions_are_joined() -> None:
-    counts = tcc.compile(model("Conv", 17, (4, 4, 8, 16)), 2, "x86-64-vnni").model.operator_counts
+    # The pass alone: what a level ships is also measured, and a busy machine measures anything.
+    counts = (
+        tcc.PassManager(["simplify"], target="x86-64-vnni").run(model("Conv", 17, (4, 4, 8, 16))).model.operator_counts
+    )
     assert (counts["Conv"], counts["Split"]) == (1, 1)
 
 
