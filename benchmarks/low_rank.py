@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Feeds = Sequence[Mapping[str, Any]]
 
-_ERROR = 0.06
+_ERROR = 0.075
 """The largest relative error of a layer that the comparison takes."""
 _FREE = 1e-15
 """What a second counts for when all that counts is to take the alternatives that were picked."""
