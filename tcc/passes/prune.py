@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from tcc.diagnostics import TccError
-from tcc.ir.channels import Groups, find, prove_most
-from tcc.ir.channels.choosing import at_ratio
+from tcc.ir.channels import Groups, find
 from tcc.ir.channels.sharing import join_vectors, split_vectors
 from tcc.ir.model import Model
 from tcc.passes._prune_filters import allowed
-from tcc.passes._prune_weights import BY_WEIGHTS
+from tcc.passes._prune_selection import Selection, found_facts
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.passes.canonicalize import Canonicalize
 
-_WARNED = 12
-"""Names that are listed before the rest is only counted."""
+Importance = Literal[
+    "auto", "l1", "l2", "bn", "fpgm", "lamp", "random", "apoz", "mean", "variance", "energy", "reconstruction"
+]
 
 
 @dataclass(frozen=True)
@@ -26,20 +25,34 @@ class Prune(Pass):
 
     Which slices go together follows from the graph alone. After the weights are sliced, the model is compared
     with the original in which the same channels count for nothing; a group for which the two differ stays.
+    What is asked for is a ratio or one budget; without either, as much goes as the loss budget allows.
 
     Args:
         ratio: the part of every group's units that goes.
-        importance: how units are ranked.
+        macs: operations that may be left, as a part of the model's; groups shrink by what they are measured to lose.
+        size: the same of the constants' bytes.
+        latency: the same of the latency, measured where the target is this machine, else predicted.
+        importance: how units are ranked; ``auto``: by reconstruction with calibration data, by L2 without.
+        scope: how a ratio is spread: ``local`` takes it of every group, ``global`` of all units together,
+            ``isomorphic`` of all units of groups of the same form.
         minimum: indices that every axis keeps at least.
+        align: kept units come in multiples of this, where a group has twice as many.
         ignore: patterns of what must stay, separated by blanks: globs over names, ``re:...``, ``op:...``.
         only: patterns of what may go; all without any.
+        recover: whether what is left is fitted to the original's outputs, where there is calibration data.
     """
 
-    ratio: float = 0.5
-    importance: Literal["l1", "l2", "bn", "fpgm", "lamp", "random"] = "l2"
+    ratio: float | None = None
+    macs: float | None = None
+    size: float | None = None
+    latency: float | None = None
+    importance: Importance = "auto"
+    scope: Literal["local", "global", "isomorphic"] = "local"
     minimum: int = 1
+    align: int = 1
     ignore: str = ""
     only: str = ""
+    recover: bool = True
 
     effect: ClassVar[Effect] = Effect.LOSSY
 
@@ -47,19 +60,32 @@ class Prune(Pass):
         """Check the options.
 
         Raises:
-            ValueError: where one is out of its range.
+            ValueError: where one is out of its range, or more than one budget is given.
         """
-        if not 0 <= self.ratio < 1:
+        if self.ratio is not None and not 0 <= self.ratio < 1:
             message = f"ratio is {self.ratio:g}, should be at least 0 and below 1"
             raise ValueError(message)
-        if self.minimum < 1:
-            message = f"minimum is {self.minimum}, should be at least 1"
+        budgets = {name: value for name, value in self.budgets.items() if value is not None}
+        if len(budgets) + (self.ratio is not None) > 1:
+            message = f"{', '.join(['ratio'] * (self.ratio is not None) + list(budgets))} are given, should be one"
             raise ValueError(message)
+        for name, value in budgets.items():
+            if not 0 < value <= 1:
+                message = f"{name} is {value:g}, should be above 0 and at most 1"
+                raise ValueError(message)
+        for name in ("minimum", "align"):
+            if getattr(self, name) < 1:
+                message = f"{name} is {getattr(self, name)}, should be at least 1"
+                raise ValueError(message)
+
+    @property
+    def budgets(self) -> dict[str, float | None]:
+        """The budgets on costs, by name."""
+        return {"macs": self.macs, "size": self.size, "latency": self.latency}
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Prune the top-level graph."""
         feeds = tuple(context.feeds or context.calibration or ())[:2]
-        record: dict[str, Any] = {}
         if not feeds:
             return _declined(model, "there are no inputs that run through the model")
         work = Canonicalize().run(model.clone(), context).model
@@ -68,40 +94,18 @@ class Prune(Pass):
             groups = find(work, feeds)
         except TccError as error:
             return _declined(model, error.diagnostics[0].message)
+        record = found_facts(groups)
         chosen = Groups(groups.network, tuple(allowed(groups, self.ignore, self.only)), groups.frozen)
-        record |= _found(groups)
-        removal = at_ratio(chosen, self.ratio, lambda group: BY_WEIGHTS[self.importance](chosen, group), self.minimum)
-        removal = {group: removed for group, removed in removal.items() if removed.any()}
-        if not removal:
-            return PassResult(model, changed=False, facts=record | {"declined": {"all": "no group has units to spare"}})
-        proven = prove_most(chosen, removal, feeds)
-        record["unproven"] = dict(proven.failed)
-        record["proof"] = {"difference": proven.proof.difference, "tolerance": proven.proof.tolerance}
-        if proven.model is None:
+        selection = Selection(self, chosen, context, feeds, record)
+        small = selection.run() if chosen.groups else None
+        if small is None:
+            record.setdefault("declined", {"all": "no group has units to spare"})
             return PassResult(model, changed=False, facts=record)
-        small = proven.model
         join_vectors(small)
-        record["removed"] = {g.name: [int(r.sum()), g.size] for g, r in proven.removal.items()}
         record["parameters"] = [work.parameter_count, small.parameter_count]
         return PassResult(Model(small.ir, model.source, files=model.files, notes=model.notes), True, record)
 
 
 def _declined(model: Model, reason: str) -> PassResult:
-    return PassResult(model, changed=False, facts={"declined": {"all": reason}})
-
-
-def _found(groups: Groups) -> dict[str, Any]:
-    """What was found, and what stands in the way of more."""
-    return {
-        "groups": len(groups.groups),
-        "units": sum(group.size for group in groups.groups),
-        "frozen": _first(groups.frozen),
-        "unknown": _first(groups.unknown()),
-    }
-
-
-def _first(reasons: Mapping[str, str]) -> dict[str, str]:
-    listed = dict(list(reasons.items())[:_WARNED])
-    if len(reasons) > _WARNED:
-        listed["..."] = f"{len(reasons) - _WARNED} more"
-    return listed
+    facts: dict[str, Any] = {"declined": {"all": reason}}
+    return PassResult(model, changed=False, facts=facts)

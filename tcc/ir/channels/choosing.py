@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -31,6 +31,36 @@ def at_ratio(
             chosen[group] = removed
             for j in later:
                 left[j] *= 1 - removed.mean()
+    return chosen
+
+
+def spread_ratio(
+    groups: Groups, ratio: float, scores: Mapping[Group, np.ndarray], minimum: int = 1, *, isomorphic: bool = False
+) -> dict[Group, np.ndarray]:
+    """The least important units of all groups together, until they hold ``ratio`` of the elements.
+
+    Args:
+        groups: what may shrink; of groups that share an axis only the finest takes part.
+        ratio: of the elements that go with units.
+        scores: the ranking of each group's units, comparable between groups.
+        minimum: indices that every axis keeps at least.
+        isomorphic: compare units only with those of groups of the same form, which have the same operators and sizes.
+    """
+    taking = [groups.groups[max(members, key=lambda i: groups.groups[i].size)] for members in groups.overlapping()]
+    families: dict[object, list[Group]] = {}
+    for group in taking:
+        form = tuple(sorted(group.edges.values())), tuple(sorted(len(u) for u in group.slices.values()))
+        families.setdefault(form if isomorphic else None, []).append(group)
+    chosen: dict[Group, np.ndarray] = {}
+    for members in families.values():
+        every = np.concatenate([scores[g] for g in members])
+        sizes = np.concatenate([g.elements() for g in members])
+        order = np.argsort(every, kind="stable")
+        gone = np.zeros(len(every), bool)
+        gone[order[np.cumsum(sizes[order]) <= ratio * sizes.sum()]] = True
+        for group, part in zip(members, np.split(gone, np.cumsum([g.size for g in members])[:-1]), strict=True):
+            share = float((group.elements() * part).sum() / max(group.elements().sum(), 1e-9))
+            chosen[group] = least(scores[group], share, group, minimum)
     return chosen
 
 

@@ -1,0 +1,189 @@
+"""Chooses the units that go, for a ratio or under a budget, proves the slice and recovers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tcc.diagnostics import Exit, TccError, fail
+from tcc.ir.channels import Group, Groups, prove_most, sliced
+from tcc.ir.channels.choosing import at_ratio, spread_ratio
+from tcc.ir.channels.slicing import kept
+from tcc.ir.execution import Runner
+from tcc.ir.loss import loss_of
+from tcc.ir.model import Model
+from tcc.passes._prune_budget import by_cost, by_latency, by_loss, latency_ratio
+from tcc.passes._prune_consumers import consumers
+from tcc.passes._prune_costs import Cost, Costs
+from tcc.passes._prune_data import BY_DATA, Statistics, collect
+from tcc.passes._prune_path import Path, Step, aligned, compensate, curves, guessed
+from tcc.passes._prune_recovery import recover
+from tcc.passes._prune_weights import BY_WEIGHTS
+from tcc.passes.base import Context
+
+if TYPE_CHECKING:
+    from tcc.passes._prune_taps import Feed
+    from tcc.passes.prune import Prune
+
+_LISTED = 12
+"""Names that are listed before the rest is only counted."""
+_SAMPLES = 256
+
+Removal = dict[Group, np.ndarray]
+
+
+@dataclass
+class Selection:
+    """One run of the pass; ``record`` collects its facts."""
+
+    options: Prune
+    groups: Groups
+    context: Context
+    feeds: tuple[Feed, ...]
+    record: dict[str, Any]
+
+    def run(self) -> Model | None:
+        """The pruned model; None where nothing can go.
+
+        Raises:
+            TccError: E0235 where an option needs data that is not there, E0502 where a budget cannot be met.
+        """
+        removal = self._at_ratio() if self.options.ratio is not None else self._within_budget()
+        removal = {group: removed for group, removed in removal.items() if removed.any()}
+        return self._finish(removal) if removal else None
+
+    def _finish(self, removal: Removal) -> Model | None:
+        proven = prove_most(self.groups, removal, self.feeds)
+        self.record["unproven"] = dict(proven.failed)
+        self.record["proof"] = {"difference": proven.proof.difference, "tolerance": proven.proof.tolerance}
+        if proven.model is None:
+            self.record["declined"] = {"all": "no group could be proven"}
+            return None
+        self.record["removed"] = {g.name: [int(r.sum()), g.size] for g, r in proven.removal.items()}
+        before, after = self.costs.total({}), self.costs.total(kept(proven.removal))
+        self.record["operations"] = [before.operations, after.operations]
+        if self._data and self.options.recover:
+            self.record["recovery"] = self._recover(proven.model, proven.removal)
+        return proven.model
+
+    def _recover(self, small: Model, removal: Mapping[Group, np.ndarray]) -> dict[str, Any]:
+        return recover(self._model, small, list(consumers(self.groups)), kept(removal), self._data)
+
+    @property
+    def _model(self) -> Model:
+        return self.groups.network.model
+
+    @property
+    def _data(self) -> tuple[Feed, ...]:
+        return tuple(self.context.calibration or ())
+
+    @cached_property
+    def costs(self) -> Costs:
+        """Prices on the target."""
+        return Costs(self.groups, self.context.target)
+
+    @cached_property
+    def statistics(self) -> list[Statistics]:
+        """Moments of what the consumers read."""
+        return collect(self.groups, self._model, self._data)
+
+    @cached_property
+    def scores(self) -> dict[Group, np.ndarray]:
+        """The ranking of every group's units."""
+        name: str = self.options.importance
+        if name == "auto":
+            name = "reconstruction" if self._data else "l2"
+        if name in BY_WEIGHTS:
+            return {group: BY_WEIGHTS[name](self.groups, group) for group in self.groups.groups}
+        if not self._data:
+            advice = "give it with --calib, or rank by weights: l1, l2, bn, fpgm, lamp"
+            raise fail(Exit.USAGE, "E0235", f"importance {name} needs calibration data", help=advice)
+        return {group: BY_DATA[name](self.groups, group, self.statistics) for group in self.groups.groups}
+
+    def _at_ratio(self) -> Removal:
+        options = self.options
+        assert options.ratio is not None
+        if options.scope == "local":
+            found = at_ratio(self.groups, options.ratio, self.scores.__getitem__, options.minimum)
+        else:
+            isomorphic = options.scope == "isomorphic"
+            found = spread_ratio(self.groups, options.ratio, self.scores, options.minimum, isomorphic=isomorphic)
+        return {g: aligned(removed, self.scores[g], options.align) for g, removed in found.items()}
+
+    def _within_budget(self) -> Removal:
+        options = self.options
+        asked = next(((name, part) for name, part in options.budgets.items() if part is not None), None)
+        if asked is None and not self._data:
+            advice = "give data with --calib, or say how much goes: ratio, macs, size or latency"
+            raise fail(Exit.USAGE, "E0235", "pruning to a loss budget needs calibration data", help=advice)
+        name, part = asked or ("macs", 0.0)
+        measure = _MEASURES[name]
+        losses = curves(self.groups, self.scores, self.statistics, self._data) if self._data else guessed(self.scores)
+        path = Path(self.groups, self.scores, losses, self.costs, measure, options.minimum, options.align)
+        steps = path.steps()
+        if asked is None:
+            at = by_loss(steps, self.context.max_loss, lambda step: self._loss(path, step))
+        elif name == "latency" and self.context.target.name == "native":
+            at = by_latency(steps, part, lambda step: self._latency(path, step))
+        else:
+            at = by_cost(steps, part, lambda step: measure(step.cost), _WORDS[name])
+        self.record["path"] = {"points": len(steps), "chosen": at}
+        return path.removal(steps[at].shares)
+
+    def _latency(self, path: Path, step: Step) -> float:
+        removal = path.removal(step.shares)
+        return latency_ratio(self._model, sliced(self.groups, removal) if removal else self._model, self.feeds)
+
+    def _loss(self, path: Path, step: Step) -> float:
+        """The loss of a point, with what the moments tell of the recovery."""
+        removal = path.removal(step.shares)
+        if not removal:
+            return 0.0
+        few = self._data[:: max(1, len(self._data) // _SAMPLES)]
+        expected = self._expected(few)
+        try:
+            small = sliced(self.groups, removal)
+            if self.options.recover:
+                compensate(small, self.statistics, kept(removal))
+                self._recover(small, removal)
+            return loss_of(expected, _outputs(small, few)).value
+        except TccError:
+            return float("inf")
+
+    def _expected(self, feeds: Sequence[Feed]) -> list[list[Any]]:
+        return _outputs(self._model, feeds)
+
+
+_MEASURES: dict[str, Callable[[Cost], float]] = {
+    "macs": lambda cost: cost.operations,
+    "size": lambda cost: cost.nbytes,
+    "latency": lambda cost: cost.seconds,
+}
+_WORDS = {"macs": "the operations", "size": "the bytes", "latency": "the predicted latency"}
+
+
+def _outputs(model: Model, feeds: Sequence[Feed]) -> list[list[Any]]:
+    proto, weights = model.stripped_proto()
+    runner = Runner(proto, weights=weights)
+    return [runner.run(feed) for feed in feeds]
+
+
+def found_facts(groups: Groups) -> dict[str, Any]:
+    """What was found, and what stands in the way of more."""
+    return {
+        "groups": len(groups.groups),
+        "units": sum(group.size for group in groups.groups),
+        "frozen": _first(groups.frozen),
+        "unknown": _first(groups.unknown()),
+    }
+
+
+def _first(reasons: Mapping[str, str]) -> dict[str, str]:
+    listed = dict(list(reasons.items())[:_LISTED])
+    if len(reasons) > _LISTED:
+        listed["..."] = f"{len(reasons) - _LISTED} more"
+    return listed
