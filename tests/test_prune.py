@@ -63,15 +63,15 @@ def test_the_smallest_channels_go_first() -> None:
 
 
 def test_patterns_say_what_stays_and_what_may_go() -> None:
-    assert len(run("flattened", Prune()).facts["removed"]) == 2
-    assert list(run("flattened", Prune(ignore="w0")).facts["removed"].values()) == [[5, 10]]
-    assert list(run("flattened", Prune(only="re:^w0$")).facts["removed"].values()) == [[4, 8]]
-    assert list(run("flattened", Prune(only="op:Conv")).facts["removed"].values()) == [[4, 8]]
+    assert len(run("flattened", Prune(ratio=0.5)).facts["removed"]) == 2
+    assert list(run("flattened", Prune(ratio=0.5, ignore="w0")).facts["removed"].values()) == [[5, 10]]
+    assert list(run("flattened", Prune(ratio=0.5, only="re:^w0$")).facts["removed"].values()) == [[4, 8]]
+    assert list(run("flattened", Prune(ratio=0.5, only="op:Conv")).facts["removed"].values()) == [[4, 8]]
 
 
 def test_patterns_that_match_nothing_are_errors_together() -> None:
     with pytest.raises(TccError) as raised:
-        run("flattened", Prune(ignore="nowhere.* op:LSTM", only="re:(("))
+        run("flattened", Prune(ratio=0.5, ignore="nowhere.* op:LSTM", only="re:(("))
     assert [d.code for d in raised.value.diagnostics] == ["E0240"] * 3
 
 
@@ -80,7 +80,7 @@ def test_a_minimum_is_kept() -> None:
     assert list(result.facts["removed"].values()) == [[2, 8], [4, 10]]
 
 
-@pytest.mark.parametrize(("name", "value"), [("ratio", 1.0), ("ratio", -0.1), ("minimum", 0)])
+@pytest.mark.parametrize(("name", "value"), [("ratio", 1.0), ("ratio", -0.1), ("minimum", 0), ("macs", 0.0)])
 def test_options_out_of_range(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
         Prune(**{name: value})  # type: ignore[arg-type]
@@ -93,10 +93,71 @@ def test_equal_vectors_of_different_layers_do_not_couple_them() -> None:
     from tcc import frontends
 
     feeds = tuple(channel_models.feeds(proto))
-    result = Prune().run(frontends.load(proto), Context(target("x86-64-vnni"), feeds=feeds))
+    result = Prune(ratio=0.5).run(frontends.load(proto), Context(target("x86-64-vnni"), feeds=feeds))
     assert list(result.facts["removed"].values()) == [[4, 8], [4, 8]]
 
 
 def test_the_same_bytes_every_time() -> None:
-    first, second = (run("attention", Prune(importance="random")).model.to_bytes() for _ in range(2))
+    first, second = (run("attention", Prune(ratio=0.5, importance="random")).model.to_bytes() for _ in range(2))
     assert first == second
+
+
+def on_digits(digits: Path, step: str, *, data: bool = True, max_loss: float = 1.0) -> tuple[Any, dict[str, Any]]:
+    result = tcc.compile(
+        digits / "digits.onnx", passes=f"canonicalize,inline,fold,simplify,{step}", target="x86-64-vnni",
+        calibration=digits / "digits_calib.npz" if data else None, max_loss=max_loss,
+    )  # fmt: skip
+    (record,) = (record for record in result.records if record.name == "prune")
+    return result, dict(record.facts)
+
+
+def test_recovery_brings_the_outputs_nearer(digits: Path) -> None:
+    for importance in ("l1", "auto"):
+        _, facts = on_digits(digits, f"prune{{ratio=0.4,importance={importance}}}")
+        assert facts["recovery"]["after"] < 0.8 * facts["recovery"]["before"]
+
+
+@pytest.mark.parametrize("importance", ["apoz", "mean", "variance", "energy", "reconstruction"])
+def test_rankings_by_data(digits: Path, importance: str) -> None:
+    _, facts = on_digits(digits, f"prune{{ratio=0.25,importance={importance},recover=false}}")
+    assert all(removed >= size // 5 for removed, size in facts["removed"].values())
+    with pytest.raises(TccError) as raised:
+        on_digits(digits, f"prune{{ratio=0.25,importance={importance}}}", data=False)
+    assert raised.value.diagnostics[0].code == "E0235"
+
+
+@pytest.mark.parametrize("scope", ["global", "isomorphic"])
+def test_a_ratio_of_all_units_together(digits: Path, scope: str) -> None:
+    _, facts = on_digits(digits, f"prune{{ratio=0.3,scope={scope},recover=false}}")
+    before, after = facts["parameters"]
+    assert 0.3 * before < after < 0.9 * before
+
+
+def test_a_budget_of_operations_is_kept_and_hardly_undercut(digits: Path) -> None:
+    _, facts = on_digits(digits, "prune{macs=0.6}")
+    before, after = facts["operations"]
+    assert 0.5 * before < after <= 0.6 * before
+
+
+def test_a_budget_of_bytes_needs_no_data(digits: Path) -> None:
+    _, facts = on_digits(digits, "prune{size=0.5}", data=False)
+    before, after = facts["parameters"]
+    assert 0.4 * before < after < 0.52 * before
+
+
+def test_what_cannot_be_met_is_infeasible_with_the_best_point(digits: Path) -> None:
+    with pytest.raises(TccError) as raised:
+        on_digits(digits, "prune{macs=0.0001}")
+    assert raised.value.exit_code == 5
+    assert "best point is" in raised.value.diagnostics[0].message
+
+
+def test_without_a_budget_the_loss_decides(digits: Path) -> None:
+    result, facts = on_digits(digits, "prune", max_loss=0.05)
+    assert result.report["accuracy"]["loss"] <= 0.05
+    assert facts["parameters"][1] < 0.9 * facts["parameters"][0]
+
+
+def test_kept_units_are_multiples_of_the_alignment(digits: Path) -> None:
+    _, facts = on_digits(digits, "prune{ratio=0.4,align=8,recover=false}")
+    assert all((size - removed) % 8 == 0 for removed, size in facts["removed"].values() if size >= 16)

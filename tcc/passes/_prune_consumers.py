@@ -145,15 +145,20 @@ def bias_of(consumer: Consumer, node: onnx_ir.Node) -> tuple[onnx_ir.Node, int] 
     """
     if consumer.site.node.op_type in {"Conv", "Gemm"}:
         value = node.inputs[2] if len(node.inputs) > 2 else None
-        return (node, 2) if value is not None and _is_own_vector(value) else None
+        return (node, 2) if value is not None and _is_own_vector(value, 1) else None
     users = list(node.outputs[0].uses())
     if len(users) != 1 or users[0].node.op_type != "Add":
         return None
     other = 1 - users[0].idx
     value = users[0].node.inputs[other]
-    return (users[0].node, other) if value is not None and _is_own_vector(value) else None
+    # Outputs are columns, or rows where the weight stands on the left.
+    from_right = 1 if consumer.weight.port else 2
+    return (users[0].node, other) if value is not None and _is_own_vector(value, from_right) else None
 
 
-def _is_own_vector(value: onnx_ir.Value) -> bool:
+def _is_own_vector(value: onnx_ir.Value, from_right: int) -> bool:
     tensor = value.const_value
-    return tensor is not None and len(tensor.shape) == 1 and tensor.size > 1 and len(value.uses()) == 1
+    if tensor is None or len(value.uses()) != 1 or tensor.size < 2:
+        return False
+    shape = tensor.numpy().shape
+    return len(shape) >= from_right and shape[-from_right] == tensor.size

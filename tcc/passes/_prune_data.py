@@ -9,7 +9,7 @@ import numpy as np
 
 from tcc.ir.channels import Group, Groups
 from tcc.ir.model import Model
-from tcc.passes._prune_consumers import Consumer, consumers
+from tcc.passes._prune_consumers import Consumer, bias_of, consumers
 from tcc.passes._prune_taps import Feed, Tapped
 from tcc.passes._prune_weights import Scores, magnitude
 
@@ -48,9 +48,14 @@ class Statistics:
         self.gram += x.T @ x
 
     def covariance(self) -> np.ndarray:
-        """About the mean, which a bias makes up for; [channels, channels]."""
-        mean = self.total / self.rows
-        return self.gram / self.rows - np.outer(mean, mean)
+        """About the mean where a bias can make up for it; [channels, channels]."""
+        return self.gram / self.rows - np.outer(self.mean, self.mean)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """What a bias makes up for; 0 where there is none."""
+        has_bias = bias_of(self.consumer, self.consumer.site.node) is not None
+        return self.total / self.rows * has_bias
 
 
 def collect(groups: Groups, model: Model, feeds: Sequence[Feed]) -> list[Statistics]:
@@ -88,14 +93,67 @@ def _by(measure: Callable[[Statistics], np.ndarray]) -> Callable[[Groups, Group,
     return scores
 
 
-def _reconstruction(groups: Groups, group: Group, statistics: Sequence[Statistics]) -> Scores:
+def reconstruction(groups: Groups, statistics: Sequence[Statistics]) -> dict[Group, Scores]:
+    """Scores of all groups, from the last to the first: an error counts by what the output it is in is worth.
+
+    The worth of an output is its unit's score over its variance, as scores are what is lost without the unit.
+    """
+    order = {site.node: i for i, (site, _) in enumerate(groups.network.sites)}
+    last = {
+        g: max((order[s.consumer.site.node] for s in statistics if _reads(g, s)), default=-1) for g in groups.groups
+    }
+    found: dict[Group, Scores] = {}
+    for group in sorted(groups.groups, key=lambda g: -last[g]):
+        worths = [_worth(s, found) if _reads(group, s) else np.zeros(0) for s in statistics]
+        found[group] = _eliminated(groups, group, statistics, worths)
+    return {group: found[group] for group in groups.groups}
+
+
+def _reads(group: Group, statistics: Statistics) -> bool:
+    return statistics.consumer.data.key in group.slices
+
+
+def _worth(statistics: Statistics, scores: Mapping[Group, Scores]) -> np.ndarray:
+    """One number for each output of a consumer; all the same where nothing is known of them."""
+    _, variance = _products(statistics)
+    worth = np.zeros(len(variance))
+    weight = statistics.consumer.weight
+    for group, own in scores.items():
+        units = group.slices.get((weight.value, 1 - weight.axis))
+        if units is not None and len(units) == len(worth):
+            used = units >= 0
+            share = own / np.maximum(np.bincount(units[used], minlength=group.size), 1)
+            worth[used] = np.maximum(worth[used], share[units[used]])
+    if not worth.any():
+        return np.ones(len(variance))
+    worth[worth == 0] = worth[worth > 0].mean()
+    found = worth / np.maximum(variance, 1e-6 * variance.mean() + np.finfo(float).tiny)
+    # Scores span many orders; an output is never taken for worthless.
+    return np.asarray(np.maximum(found, 1e-4 * found.mean()))
+
+
+def _products(statistics: Statistics) -> tuple[np.ndarray, np.ndarray]:
+    """A consumer's weight as [channels, outputs, taps], and the variance of each output."""
+    consumer = statistics.consumer
+    tensor = consumer.weight.value.const_value
+    assert tensor is not None
+    array = np.moveaxis(tensor.numpy().astype(np.float64), consumer.weight.axis, 0)
+    matrix = array.reshape(len(array), array.shape[1] if array.ndim > 1 else 1, -1)
+    covariance = statistics.covariance()
+    variance = np.einsum("iot,ij,jot->o", matrix, covariance, matrix, optimize=True)
+    return matrix, variance
+
+
+def _eliminated(groups: Groups, group: Group, statistics: Sequence[Statistics], worths: Sequence[np.ndarray]) -> Scores:
     """What cannot be made up for: greedy backward elimination by the optimal brain surgeon's error.
 
     The unit goes next whose removal costs the consumers' outputs least when all that are left make up for it:
     tr(Wᵤᵀ (H⁻¹)ᵤᵤ⁻¹ Wᵤ), H the covariance of the data, relative to the consumers' energy. A unit's score is the cost
     when it went, never less than that of one before it.
     """
-    parts = [p for s in statistics if (p := _Elimination.of(group, s)) is not None]
+    parts = [
+        p for s, worth in zip(statistics, worths, strict=True) if (p := _Elimination.of(group, s, worth)) is not None
+    ]
     if not parts:
         return magnitude(groups, group, 2)
     scores, left, highest = np.zeros(group.size), np.ones(group.size, bool), 0.0
@@ -122,20 +180,19 @@ class _Elimination:
     energy: float
 
     @classmethod
-    def of(cls, group: Group, statistics: Statistics) -> _Elimination | None:
+    def of(cls, group: Group, statistics: Statistics, worth: np.ndarray) -> _Elimination | None:
         """None where the consumer does not read the group."""
         consumer = statistics.consumer
         units = group.slices.get(consumer.data.key)
-        weight = consumer.weight.value.const_value
-        if units is None or weight is None:
+        if units is None:
             return None
-        array = np.moveaxis(weight.numpy().astype(np.float64), consumer.weight.axis, 0)
-        matrix = array.reshape(len(array), -1)
         covariance = statistics.covariance()
         scale = float(np.trace(covariance)) / len(covariance)
         if not scale > 0:
             return None
-        products = matrix @ matrix.T
+        matrix, _ = _products(statistics)
+        weighted = (matrix * np.sqrt(worth)[None, :, None]).reshape(len(matrix), -1)
+        products = weighted @ weighted.T
         energy = float((covariance * products).sum())
         inverse = np.linalg.inv(covariance + _RIDGE * scale * np.eye(len(covariance)))
         places = [np.flatnonzero(units == u) for u in range(group.size)]
@@ -171,6 +228,5 @@ BY_DATA: Mapping[str, Callable[[Groups, Group, Sequence[Statistics]], Scores]] =
     "mean": _by(lambda s: np.abs(s.total / s.rows)),
     "variance": _by(lambda s: np.maximum(np.diag(s.covariance()), 0)),
     "energy": _by(lambda s: np.diag(s.gram) / s.rows),
-    "reconstruction": _reconstruction,
 }
 """Importances that need calibration data, by the name of the option."""

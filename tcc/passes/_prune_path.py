@@ -196,7 +196,7 @@ def compensate(small: Model, statistics: Sequence[Statistics], keep: Mapping[Any
         whole = s.consumer.weight.value.const_value
         if mask is None or value is None or value.const_value is None or whole is None:
             continue
-        covariance, mean = s.covariance(), s.total / s.rows
+        covariance, mean = s.covariance(), s.mean
         inner = covariance[np.ix_(mask, mask)]
         ridge = _RIDGE * max(float(np.trace(inner)) / len(inner), np.finfo(float).tiny)
         merge = np.linalg.solve(inner + ridge * np.eye(len(inner)), covariance[np.ix_(mask, ~mask)])
@@ -220,7 +220,8 @@ def _shift(s: Statistics, value: Any, gain: np.ndarray) -> None:
     assert bias is not None
     assert bias.const_value is not None
     old = bias.const_value.numpy()
-    replace_constant(bias, (old + gain.reshape(old.size, -1).sum(axis=1)).astype(old.dtype))
+    total = gain.reshape(old.size, -1).sum(axis=1)
+    replace_constant(bias, (old + total.reshape(old.shape)).astype(old.dtype))
 
 
 def _outputs(model: Model, feeds: Sequence[Feed]) -> list[list[Any]]:

@@ -9,10 +9,11 @@ matrix a consumer, whatever the number of samples.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx_ir
 
 from tcc.ir.channels.links import Axis
 from tcc.ir.channels.slicing import replace_constant
@@ -26,22 +27,41 @@ _ROUNDS = 24
 """Passes over the data at most: consumers beyond share one with their neighbours."""
 _ROWS = 20
 """Rows of data for each column of a Gram matrix, beyond which more say nothing new."""
-_RIDGE = 1e-3
-"""Of the mean diagonal, with as many rows as wanted; more with fewer."""
+_RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+"""Of the Gram matrix's mean diagonal."""
 _HELD_OUT = 5
-"""One in so many samples is not fitted to, and decides whether the fit is taken."""
+"""One row in so many is not fitted to, and decides how strongly the plain slice is kept to."""
+
+
+@dataclass
+class _Moments:
+    """X'ᵀX', X'ᵀY and the number of rows."""
+
+    gram: np.ndarray
+    target: np.ndarray
+    rows: int
+
+    def __add__(self, other: _Moments) -> _Moments:
+        return _Moments(self.gram + other.gram, self.target + other.target, self.rows + other.rows)
 
 
 @dataclass
 class _Fit:
-    """The normal equations of one consumer: X'ᵀX' and X'ᵀ(X W), a column of ones in X' where there is a bias."""
+    """The normal equations of one consumer, a column of ones in X' where there is a bias.
+
+    One row in so many is kept apart, and decides how far the fit may go from the plain slice.
+    """
 
     consumer: Consumer
     matrix: np.ndarray
     intercept: bool
-    rows: int = 0
-    gram: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    target: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    fitted: _Moments | None = None
+    held: _Moments | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows taken in so far."""
+        return sum(m.rows for m in (self.fitted, self.held) if m is not None)
 
     def add(self, original: np.ndarray, pruned: np.ndarray, limit: int, seed: int) -> None:
         """Take in the rows of one run."""
@@ -52,11 +72,12 @@ class _Fit:
             x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
         # Without patches, what is fitted are the original's channels: the same for every output and tap.
         wanted = y @ self.matrix if self._direct else y
-        if not self.rows:
-            self.gram, self.target = np.zeros((x.shape[1],) * 2), np.zeros((x.shape[1], wanted.shape[1]))
-        self.gram += x.T @ x
-        self.target += x.T @ wanted
-        self.rows += len(x)
+        apart = np.arange(seed, seed + len(x)) % _HELD_OUT == 0
+        for name, mask in (("fitted", ~apart), ("held", apart)):
+            part = x[mask]
+            new = _Moments(part.T @ part, part.T @ wanted[mask], len(part))
+            old = getattr(self, name)
+            setattr(self, name, new if old is None else old + new)
 
     @property
     def _direct(self) -> bool:
@@ -64,14 +85,28 @@ class _Fit:
 
     def solve(self, current: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """The fitted matrix, near the current one, and what the bias gains per output (None without one)."""
+        assert self.fitted is not None
+        assert self.held is not None
         columns = len(current)
-        target = self.target if self._direct else self.target @ self.matrix
         start = np.concatenate([current, np.zeros((1, current.shape[1]))]) if self.intercept else current
-        scale = float(np.trace(self.gram[:columns, :columns])) / columns
-        ridge = _RIDGE * max(1.0, _ROWS * columns / max(self.rows, 1)) * scale + np.finfo(float).tiny
-        damped = self.gram + np.diag(np.append(np.full(columns, ridge), [1e-9 * self.rows] * self.intercept))
-        found = start + np.linalg.solve(damped, target - self.gram @ start)
+        best = min(_RIDGES, key=lambda ridge: self._error(self._solved(self.fitted, start, columns, ridge)))
+        found = self._solved(self.fitted + self.held, start, columns, best)
+        if self._error(self._solved(self.fitted, start, columns, best)) >= self._error(start):
+            found = start
         return found[:columns], found[columns] if self.intercept else None
+
+    def _solved(self, moments: _Moments | None, start: np.ndarray, columns: int, ridge: float) -> np.ndarray:
+        assert moments is not None
+        scale = float(np.trace(moments.gram[:columns, :columns])) / columns + np.finfo(float).tiny
+        weights = np.append(np.full(columns, ridge * scale), [1e-9 * moments.rows] * self.intercept)
+        wanted = moments.target if self._direct else moments.target @ self.matrix
+        return np.asarray(start + np.linalg.solve(moments.gram + np.diag(weights), wanted - moments.gram @ start))
+
+    def _error(self, matrix: np.ndarray) -> float:
+        """The squared error on the rows that were kept apart, but for a constant."""
+        assert self.held is not None
+        wanted = self.held.target if self._direct else self.held.target @ self.matrix
+        return float(((self.held.gram @ matrix - 2 * wanted) * matrix).sum())
 
 
 def recover(
@@ -92,16 +127,44 @@ def recover(
     fitted = [feed for i, feed in enumerate(feeds) if i % _HELD_OUT or len(feeds) < _HELD_OUT]
     held = [feed for i, feed in enumerate(feeds) if i % _HELD_OUT == 0] or list(feeds)
     expected = _outputs(original, held)
-    before = loss_of(expected, _outputs(small, held), scores=False).value
-    saved = {name: value.const_value for name, value in small.graph.initializers.items()}
+
+    def loss() -> float:
+        return loss_of(expected, _outputs(small, held), scores=False).value
+
+    before = now = loss()
     touched = [c for c in consumers if c.name in small.graph.initializers and c.data.value.producer() is not None]
+    taken = 0
     for batch in _batches(touched):
+        plain = _constants(small)
         _fit(original, small, batch, kept, fitted)
-    after = loss_of(expected, _outputs(small, held), scores=False).value
-    if not after < before:
-        for name, value in small.graph.initializers.items():
-            value.const_value = saved.get(name, value.const_value)
-    return {"layers": len(touched), "before": before, "after": after, "taken": after < before}
+        whole = _constants(small)
+        half = {name: _between(plain[name], tensor) for name, tensor in whole.items() if tensor is not plain[name]}
+        # A layer is fitted to its sums, before its activation function: what helps there may not help the outputs.
+        tried = [(now, plain)]
+        for form in (whole, whole | half):
+            _restore(small, form)
+            tried.append((loss(), form))
+        now, best = min(tried, key=lambda pair: pair[0])
+        taken += best is not plain
+        _restore(small, best)
+    return {"layers": len(touched), "before": before, "after": now, "rounds taken": taken}
+
+
+Tensors = dict[str, onnx_ir.TensorProtocol]
+
+
+def _constants(model: Model) -> Tensors:
+    return {name: v.const_value for name, v in model.graph.initializers.items() if v.const_value is not None}
+
+
+def _restore(model: Model, tensors: Tensors) -> None:
+    for name, tensor in tensors.items():
+        model.graph.initializers[name].const_value = tensor
+
+
+def _between(a: onnx_ir.TensorProtocol, b: onnx_ir.TensorProtocol) -> onnx_ir.TensorProtocol:
+    array = (a.numpy().astype(np.float64) + b.numpy().astype(np.float64)) / 2
+    return onnx_ir.tensor(array.astype(a.numpy().dtype), name=a.name)
 
 
 def _batches(found: Sequence[Consumer]) -> Iterator[Sequence[Consumer]]:
@@ -161,8 +224,8 @@ def _write(small: Model, fit: _Fit, node: Any) -> None:
         assert bias is not None
         assert bias.const_value is not None
         old = bias.const_value.numpy()
-        gain = gain if len(gain) == old.size else gain.reshape(old.size, -1).sum(axis=1)
-        replace_constant(bias, (old + gain).astype(old.dtype))
+        total = gain.reshape(old.size, -1).sum(axis=1)
+        replace_constant(bias, (old + total.reshape(old.shape)).astype(old.dtype))
 
 
 def _outputs(model: Model, feeds: Sequence[Feed]) -> list[list[Any]]:

@@ -19,14 +19,14 @@ from tcc.ir.model import Model
 from tcc.passes._prune_budget import by_cost, by_latency, by_loss, latency_ratio
 from tcc.passes._prune_consumers import consumers
 from tcc.passes._prune_costs import Cost, Costs
-from tcc.passes._prune_data import BY_DATA, Statistics, collect
+from tcc.passes._prune_data import BY_DATA, Statistics, collect, reconstruction
 from tcc.passes._prune_path import Path, Step, aligned, compensate, curves, guessed
 from tcc.passes._prune_recovery import recover
+from tcc.passes._prune_taps import Feed, joined
 from tcc.passes._prune_weights import BY_WEIGHTS
 from tcc.passes.base import Context
 
 if TYPE_CHECKING:
-    from tcc.passes._prune_taps import Feed
     from tcc.passes.prune import Prune
 
 _LISTED = 12
@@ -77,9 +77,9 @@ class Selection:
     def _model(self) -> Model:
         return self.groups.network.model
 
-    @property
+    @cached_property
     def _data(self) -> tuple[Feed, ...]:
-        return tuple(self.context.calibration or ())
+        return joined(self._model, self.context.calibration or ())
 
     @cached_property
     def costs(self) -> Costs:
@@ -102,6 +102,8 @@ class Selection:
         if not self._data:
             advice = "give it with --calib, or rank by weights: l1, l2, bn, fpgm, lamp"
             raise fail(Exit.USAGE, "E0235", f"importance {name} needs calibration data", help=advice)
+        if name == "reconstruction":
+            return reconstruction(self.groups, self.statistics)
         return {group: BY_DATA[name](self.groups, group, self.statistics) for group in self.groups.groups}
 
     def _at_ratio(self) -> Removal:

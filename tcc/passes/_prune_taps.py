@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 
 from tcc.ir import structure
@@ -12,6 +13,29 @@ from tcc.ir.execution import Runner
 from tcc.ir.model import Model
 
 Feed = Mapping[str, Any]
+
+
+_TOGETHER = 32
+
+
+def joined(model: Model, feeds: Sequence[Feed]) -> tuple[Feed, ...]:
+    """Feeds of few samples as feeds of up to 32, where the model's first axes are one free batch axis."""
+    inputs = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
+    firsts = {str(v.shape[0]) if v.shape is not None and len(v.shape) else "" for v in inputs}
+    free = all(v.shape is not None and len(v.shape) and not isinstance(v.shape[0], int) for v in inputs)
+    if not free or len(firsts) != 1 or not all(isinstance(a, np.ndarray) for f in feeds for a in f.values()):
+        return tuple(feeds)
+    runs: list[list[Feed]] = []
+    form, count = None, 0
+    for feed in feeds:
+        own = {name: array.shape[1:] for name, array in feed.items()}
+        size = max(len(array) for array in feed.values())
+        if own != form or count + size > _TOGETHER:
+            runs.append([])
+            form, count = own, 0
+        runs[-1].append(feed)
+        count += size
+    return tuple({name: np.concatenate([f[name] for f in run]) for name in run[0]} for run in runs)
 
 
 class Tapped:
