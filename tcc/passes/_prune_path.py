@@ -14,12 +14,11 @@ from tcc.ir.channels.choosing import least
 from tcc.ir.channels.links import MismatchError
 from tcc.ir.channels.slicing import kept, replace_constant
 from tcc.ir.execution import Runner
-from tcc.ir.loss import loss_of
 from tcc.ir.model import Model
 from tcc.passes._prune_consumers import bias_of
 from tcc.passes._prune_costs import Cost, Costs
 from tcc.passes._prune_data import Statistics
-from tcc.passes._prune_taps import Feed
+from tcc.passes._prune_taps import Feed, distance
 
 _MEASURED = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Parts of a group's units at which its loss is measured; between them it is interpolated."""
@@ -183,7 +182,7 @@ def _loss(
     try:
         small = sliced(groups, removal)
         compensate(small, statistics, kept(removal))
-        loss = loss_of(expected, _outputs(small, feeds), scores=False).value
+        loss = distance(expected, _outputs(small, feeds))
     except (MismatchError, TccError):
         return 1e3
     return min(loss, 1e3) if np.isfinite(loss) else 1e3

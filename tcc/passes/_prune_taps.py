@@ -10,6 +10,7 @@ import onnx
 
 from tcc.ir import structure
 from tcc.ir.execution import Runner
+from tcc.ir.loss import relative_l2
 from tcc.ir.model import Model
 
 Feed = Mapping[str, Any]
@@ -36,6 +37,12 @@ def joined(model: Model, feeds: Sequence[Feed]) -> tuple[Feed, ...]:
         runs[-1].append(feed)
         count += size
     return tuple({name: np.concatenate([f[name] for f in run]) for name in run[0]} for run in runs)
+
+
+def distance(expected: Sequence[Sequence[Any]], actual: Sequence[Sequence[Any]]) -> float:
+    """The relative L2 distance of the output where that is largest, over all runs."""
+    outputs = zip(*expected, strict=True), zip(*actual, strict=True)
+    return max((relative_l2(a, b) for a, b in zip(*outputs, strict=True)), default=0.0)
 
 
 class Tapped:
