@@ -102,3 +102,12 @@ def test_channels_and_moving_average() -> None:
     assert np.allclose(channels.mean, x.mean(axis=(0, 2, 3)), atol=1e-6)
     assert x.min() <= average.low <= max(row.min() for row in x)
     assert average.high == pytest.approx(np.mean([row.max() for row in x]))
+
+
+def test_thinning_leaves_no_channel_out() -> None:
+    x = np.random.default_rng(0).normal(size=(256, 384)).astype(np.float32)
+    x[:, 5] += 40
+    histogram = seen(x)
+    assert histogram.total < x.size
+    beyond = histogram.counts[histogram.centres > 30].sum() / histogram.total
+    assert beyond == pytest.approx(1 / 384, rel=0.1)

@@ -1,8 +1,7 @@
-"""The probe model: the original with a switch behind each value of interest that rounds it coarsely, off by default.
+"""The probe model: the original with a switch behind each value of interest that rounds it coarsely, off by default."""
 
-One session measures how much the outputs answer to an error at each of these values, without rebuilding anything
-(a total differential: the loss of an error is its size times the slope found here).
-"""
+# One session measures how much the outputs answer to an error at each of these values, without rebuilding anything:
+# a total differential, in which the loss of an error is its size times the slope found here.
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tcc.ir.calibration import Observation
 from tcc.ir.model import Model, tensor_type
 from tcc.passes.base import Context
 
-_OPERATIONS = 5e11
+_OPERATIONS = 3e11
 """Arithmetic that the measurement may take; a core does it in about ten seconds."""
 _LEAST_RUN = 2e7
 """Operations that a run counts as at least: a session costs time whatever it computes."""

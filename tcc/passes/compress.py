@@ -27,8 +27,14 @@ _HELD = 64_000_000
 """Bytes of outputs that are kept; more are computed again for each program."""
 _UNIT = {CONFIDENCE: 0.1}
 """What of the unexplained variance a classifier's loss is, before it is measured: small errors change no prediction."""
+_SURPRISE = 3.0
+"""How much more than predicted a program has to lose before its techniques are measured one by one."""
+_NEVER = 1e9
+"""The loss of a site that is not to be used."""
+_FULL = 0.75
+"""The part of the budget from which on a program counts as having used it."""
 _CLOSE = 0.5
-"""The part of the budget that a program may leave unused before a less cautious one is tried."""
+"""The part of the budget below which the prediction did not stand in a program's way."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,8 @@ class _Search:
     slopes: dict[str, float] | None = None
     unit: float = 1.0
     """The loss, in the budget's unit, of an unexplained variance of 1."""
+    factors: dict[str, float] = field(default_factory=dict)
+    """How much more than predicted each technique was found to lose."""
 
     @property
     def feeds(self) -> Sequence[Mapping[str, Any]]:
@@ -107,27 +115,16 @@ class _Search:
         """The best program found within the budget; None where none pays or none keeps it."""
         best: tuple[float, Model, dict[str, Any]] | None = None
         for _ in range(_ROUNDS):
-            attempt = self._attempt()
-            if self.slopes is None:
-                self.slopes = self._measured_slopes(attempt)
-            loss = {site: self.unit * e for site, e in attempt.errors(self.slopes).items()}
-            choice = attempt.choose(loss)
-            sites, facts = choice.extraction.sites, attempt.record(choice)
+            tried = self._try()
             if best is None:
-                self.record |= facts
-            if not sites:
+                self.record |= tried.facts
+            if tried.loss is None:
                 break
-            attempt.emit(choice)
-            found = self._measure(attempt.model)
-            predicted = sum(loss[s] for s in sites)
-            self.record["rounds"].append({"sites": len(sites), "predicted": predicted, "measured": found.value})
-            facts["loss"] = {
-                "metric": found.metric, "value": found.value, "upper": found.upper, "data": self.record["data"],
-            }  # fmt: skip
-            fits = found.value <= self.context.max_loss
-            if fits and (best is None or choice.extraction.price.seconds < best[0]):
-                best = (choice.extraction.price.seconds, attempt.model, facts)
-            if not self._goes_on(found, predicted, fits=fits, left=len(loss) > len(sites)):
+            self.record["rounds"].append(tried.entry())
+            fits = tried.loss.value <= self.context.max_loss
+            if fits and (best is None or tried.objective < best[0]):
+                best = (tried.objective, tried.model, tried.facts)
+            if not self._goes_on(tried, tried.loss, fits=fits):
                 break
         if best is None:
             self._give_up()
@@ -135,18 +132,54 @@ class _Search:
         self.record |= best[2]
         return best[1]
 
-    def _goes_on(self, found: Loss, predicted: float, *, fits: bool, left: bool) -> bool:
+    def _try(self, only: str = "") -> _Tried:
+        """Choose, write and measure a program at the present prediction; ``only`` names the one technique used."""
+        attempt = self._attempt()
+        if self.slopes is None:
+            self.slopes = self._measured_slopes(attempt)
+        loss = {
+            site: self.unit * self.factors.get(_technique(site), 1.0) * e if only in {"", _technique(site)} else _NEVER
+            for site, e in attempt.errors(self.slopes).items()
+        }
+        choice = attempt.choose(loss)
+        sites, facts = choice.extraction.sites, attempt.record(choice)
+        if not sites:
+            return _Tried(attempt.model, facts, choice.extraction.objective, {}, None, left=bool(loss))
+        attempt.emit(choice)
+        found = self._measure(attempt.model)
+        facts["loss"] = {
+            "metric": found.metric, "value": found.value, "upper": found.upper, "data": self.record["data"],
+        }  # fmt: skip
+        predicted = {site: loss[site] for site in sites}
+        return _Tried(
+            attempt.model, facts, choice.extraction.objective, predicted, found, left=len(loss) > len(sites)
+        )  # fmt: skip
+
+    def _goes_on(self, tried: _Tried, found: Loss, *, fits: bool) -> bool:
         """Correct the prediction by what was measured; whether another program is worth trying."""
-        budget = self.context.max_loss
+        budget, predicted = self.context.max_loss, tried.predicted
+        used = sorted({_technique(site) for site in tried.loss_of})
         if not fits:
-            # A prediction that was right within the budget's rounding must still move, or the next round is the same.
-            known = predicted and math.isfinite(found.value)
-            self.unit *= max(1.5, found.value / predicted) if known else 1e6
+            if predicted and found.value > _SURPRISE * predicted and len(used) > 1:
+                self._blame(used)
+            else:
+                # A prediction that was right within rounding must still move, or the next round is the same.
+                known = predicted and math.isfinite(found.value)
+                self.unit *= max(1.5, found.value / predicted) if known else 1e6
             return True
-        if not left or predicted < _CLOSE * budget or found.value > _CLOSE * budget or not predicted:
+        if not tried.left or predicted < _CLOSE * budget or found.value > _FULL * budget or not predicted:
             return False
         self.unit *= max(found.value / predicted, 0.25)
         return True
+
+    def _blame(self, used: Sequence[str]) -> None:
+        """Find which technique lost so much more than predicted, each measured without the others."""
+        for name in used:
+            tried = self._try(only=name)
+            if tried.loss is not None and tried.predicted:
+                ratio = tried.loss.value / tried.predicted if math.isfinite(tried.loss.value) else 1e6
+                self.factors[name] = self.factors.get(name, 1.0) * max(1.0, ratio)
+                self.record["rounds"].append(tried.entry() | {"technique": name})
 
     def _measure(self, model: Model) -> Loss:
         # A processor's integer kernels are what is deployed; they are also the faster way to run them.
@@ -163,6 +196,33 @@ class _Search:
             message = f"no program kept the loss budget of {self.context.max_loss:g} in {_ROUNDS} rounds"
             self.record.setdefault("declined", {})["all"] = message
         self.record["sites"] = []
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A program that was chosen and, where it has lossy sites, measured; ``loss_of`` its sites' predicted losses."""
+
+    model: Model
+    facts: dict[str, Any]
+    objective: float
+    loss_of: Mapping[str, float]
+    loss: Loss | None
+    left: bool
+    """Whether sites were offered that it does not use."""
+
+    @property
+    def predicted(self) -> float:
+        """The sum over its sites."""
+        return sum(self.loss_of.values())
+
+    def entry(self) -> dict[str, Any]:
+        """For the report."""
+        measured = None if self.loss is None else self.loss.value
+        return {"sites": len(self.loss_of), "predicted": self.predicted, "measured": measured}
+
+
+def _technique(site: str) -> str:
+    return site.partition(":")[0]
 
 
 @dataclass

@@ -43,7 +43,7 @@ class Histogram:
                 return
             low, high = float(flat.min()), float(flat.max())
         self._extend(low, high)
-        thinned = flat[:: -(-flat.size // SEEN)]
+        thinned = flat[:: _stride(flat.size)]
         nonzero = thinned[thinned != 0]
         self.zeros += thinned.size - nonzero.size
         if nonzero.size:
@@ -76,6 +76,13 @@ class Histogram:
         total = self.total
         return float((self.counts * np.square(self.centres)).sum() / total) if total else 0.0
 
+    def below(self, magnitude: float) -> float:
+        """The part of the values other than zero that are smaller than this, whole bins counted."""
+        counted = int(self.counts.sum())
+        width = 2.0**self.exponent
+        near = np.abs(self.centres) - width / 2 < magnitude
+        return float(self.counts[near].sum()) / counted if counted else 0.0
+
     def _extend(self, low: float, high: float) -> None:
         """Make room for values between the bounds."""
         low, high = min(low, self.low), max(high, self.high)
@@ -90,6 +97,14 @@ class Histogram:
             old = (self.first + np.arange(len(self.counts))) >> min(shift, 63)
             np.add.at(counts, old - first, self.counts)
         self.exponent, self.first, self.counts = exponent, first, counts
+
+
+def _stride(size: int) -> int:
+    """The step at which an array is thinned: without a common divisor, or whole channels would be left out."""
+    stride = -(-size // SEEN)
+    while math.gcd(stride, size) > 1:
+        stride += 1
+    return stride
 
 
 def _exponent(low: float, high: float) -> int:

@@ -19,6 +19,7 @@ from tcc.rewrites.lossy._schemes import Scheme
 
 def constant(made: Offer, array: np.ndarray, name: str) -> int:
     """The number of a constant, one for equal content."""
+    array = np.asarray(array)  # arithmetic on arrays without axes gives scalars
     key = ("constant", array.dtype.str, array.shape, array.tobytes())
     if key not in made.memo:
         made.memo[key] = made.imported.constant(made.tables, array, _unused(made, name))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import networkx as nx
+import numpy as np
 import onnx_ir
 
 from tcc.ir.calibration import Observation, Range, range_of
@@ -34,6 +35,10 @@ FLOAT_OUTPUT = frozenset({"Gemm", "MatMul"})
 
 CURVED = frozenset({"Softmax", "Sigmoid"})
 """Operators that answer small differences of their input: a product before them had better not be rounded."""
+
+
+_LOST = 0.5
+"""The part of the values other than zero that may be rounded to zero."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,11 @@ class Values:
         for o in seen:
             assert o is not None
             kept = kept.widened(range_of(o.histogram, self.method, symmetric=self.recipe.symmetric))
-        return activation_scheme(kept, self.recipe) if kept.high > kept.low else None
+        if not kept.high > kept.low:
+            return None
+        made = activation_scheme(kept, self.recipe)
+        # A mask's huge values next to small ones: relative to their energy the error is nothing, and all is lost.
+        return made if all(o is not None and o.histogram.below(made.scale / 2) < _LOST for o in seen) else None
 
 
 def _moved_from(v: onnx_ir.Value, inside: set[onnx_ir.Value]) -> bool:
@@ -123,6 +132,28 @@ def is_moving(node: onnx_ir.Node) -> bool:
     moves = node.op_type in MOVING and not node.domain and bool(node.inputs) and is_float(node.inputs[0])
     # The indices that MaxPool also gives are no elements; integer kernels do not give them.
     return moves and (node.op_type == "Split" or sum(bool(v.name) for v in node.outputs) == 1)
+
+
+def constant_of(v: onnx_ir.Value | None) -> np.ndarray | None:
+    """The array of a float32 constant; None for any other value."""
+    if v is None or v.const_value is None or not is_float(v):
+        return None
+    return v.const_value.numpy()
+
+
+def is_plain_product(node: onnx_ir.Node) -> bool:
+    """Whether a product has neither a factor nor a transposed left side."""
+    plain = {name: attribute.value for name, attribute in node.attributes.items()}
+    return plain.get("alpha", 1.0) == 1.0 and plain.get("beta", 1.0) == 1.0 and not plain.get("transA", 0)
+
+
+def feeds_softmax(v: onnx_ir.Value) -> bool:
+    """Whether a value reaches a Softmax as it is, or moved."""
+    readers = [node for node, _ in v.uses()]
+    return any(
+        node.op_type == "Softmax" or (is_moving(node) and any(feeds_softmax(out) for out in node.outputs))
+        for node in readers
+    )  # fmt: skip
 
 
 def units(graph: onnx_ir.Graph, recipe: Quantization) -> list[Unit]:

@@ -1,9 +1,8 @@
-"""8-bit integers for activations and weights, ranges fixed by calibration: Q/DQ around the target's integer kernels.
+"""8-bit integers for activations and weights, ranges fixed by calibration: Q/DQ around the target's integer kernels."""
 
-An operator on integers is ``Q(op(DQ(x), DQ(w)))``. Two edges lead to it: from its output's ``Q`` (the next kernel
-reads integers) and, through a ``DQ``, from its output. So a chain of kernels pays for a conversion only where it
-begins and ends, and extraction finds the chains.
-"""
+# An operator on integers is Q(op(DQ(x), DQ(w))). Two edges lead to it: from its output's Q (the next kernel reads
+# integers) and, through a DQ, from its output. So a chain of kernels pays for a conversion only where it begins and
+# ends, and extraction finds the chains.
 
 from __future__ import annotations
 
@@ -26,8 +25,10 @@ from tcc.rewrites.lossy._units import (
     WEIGHTED,
     Unit,
     Values,
+    feeds_softmax,
     is_float,
     is_moving,
+    is_plain_product,
     units,
 )
 
@@ -78,6 +79,8 @@ class _Kernels:
             return f"no finite range of {output.name} was seen"
         if node.op_type == "Softmax" and self.made.target.quantization.symmetric:
             return "probabilities have no symmetric range"
+        if node.op_type in {"Add", "Mul"} and feeds_softmax(output):
+            return "the Softmax behind it answers differences that a mask's range rounds away"
         inputs, error = self._inputs(unit)
         if inputs is None:
             return "its inputs have no integer form"
@@ -235,10 +238,10 @@ def _channel_axis(node: onnx_ir.Node) -> int | None:
         return 0
     if node.op_type == "MatMul":
         return 1 if rank == 2 else None
-    plain = {name: attribute.value for name, attribute in node.attributes.items()}
-    if plain.get("alpha", 1.0) != 1.0 or plain.get("beta", 1.0) != 1.0 or plain.get("transA", 0):
+    if not is_plain_product(node):
         return None
-    return 0 if plain.get("transB", 0) else 1
+    transposed = node.attributes.get("transB")
+    return 0 if transposed is not None and transposed.as_int() else 1
 
 
 def _bias(node: onnx_ir.Node, channels: int) -> np.ndarray | None:

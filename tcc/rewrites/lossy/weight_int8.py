@@ -16,7 +16,7 @@ PER_AXIS_OPSET = 13
 """The first opset whose DequantizeLinear has an axis."""
 FIRST_OPSET = 10
 _LEVELS = 127.0
-_WEIGHTS = {"Conv": 1, "ConvTranspose": 1, "MatMul": 1, "Gemm": 1, "Gather": 0}
+_WEIGHTS = {"Conv": 1, "ConvTranspose": 1, "MatMul": 1, "Gemm": 1}
 """Operators whose weight may be dequantised, and its input."""
 
 
@@ -43,9 +43,6 @@ def _axis(node: onnx_ir.Node, index: int) -> int | None:
     """The axis of the weight that holds the output channels; None where it is not used as a weight."""
     if node.domain or _WEIGHTS.get(node.op_type) != index:
         return None
-    if node.op_type == "Gather":
-        axis = node.attributes.get("axis")
-        return 0 if axis is None or axis.as_int() == 0 else None
     if node.op_type == "Gemm":
         transposed = node.attributes.get("transB")
         return 0 if transposed is not None and transposed.as_int() else 1
