@@ -61,8 +61,8 @@ class Learned:
         roofs = np.array([self._roof(kernel) for kernel in kernels])
         times = np.array([measured[kernel].seconds for kernel in kernels])
         self._trees: Any = ExtraTreesRegressor(_TREES, min_samples_leaf=2, max_features=0.4, random_state=0)
-        # What takes long counts for more: a model's time is a sum.
-        self._trees.fit(self._rows(kernels), np.log(times / roofs), sample_weight=np.sqrt(times) + 1e-4)
+        # What takes long counts for somewhat more: the time of a model is a sum, but models differ in length.
+        self._trees.fit(self._rows(kernels), np.log(times / roofs), sample_weight=times**0.25)
 
     def estimate(self, kernels: Sequence[Kernel]) -> list[Estimate]:
         """What kernels take, in their order."""
