@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import platform
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +198,54 @@ def test_what_the_importer_lacks_falls_back_and_says_so(tmp_path: Path) -> None:
     result = tcc.compile(source, 2, emit="tvm", output=tmp_path / "out.so")
     assert [file.name for file in result.files] == ["out.onnx"]
     assert any("E0832" in d.message for d in result.diagnostics if d.code == "W0802")
+
+
+def linked(compiler: str, libraries: list[Path], to: Path) -> Path:
+    """The C++ example, built against the headers of the installed TVM and the given libraries."""
+    import tvm_ffi  # of the extra
+
+    headers = Path(tvm_ffi.__file__).parent / "include"
+    source = Path(__file__).parent.parent / "examples" / "cpp" / "run.cc"
+    found = [flag for folder in libraries for flag in (f"-L{folder}", f"-Wl,-rpath,{folder}")]
+    subprocess.run(
+        [compiler, "-std=c++17", source, f"-I{headers}", *found, "-Wl,--no-as-needed", "-ltvm_runtime", "-ltvm_ffi",
+         "-Wl,--allow-shlib-undefined", "-o", to], check=True,
+    )  # fmt: skip
+    return to
+
+
+def differs(command: list[Any], digits: Path, library: Path, tmp_path: Path, *, scrambled: bool = False) -> float:
+    """How far what a program computes on an image is from ONNX Runtime; ``scrambled`` gives the program another one."""
+    images = np.load(digits / "digits_calib.npz")["image"]
+    images[int(scrambled)].tofile(tmp_path / "x.bin")
+    subprocess.run([*command, library, tmp_path / "y.bin", f"{tmp_path / 'x.bin'}:float32:1,1,8,8"], check=True)
+    found = np.fromfile(tmp_path / "y.bin", np.float32)
+    (expected,) = onnxruntime.InferenceSession(digits / "digits.onnx").run(None, {"image": images[:1]})
+    return float(np.abs(found - expected.ravel()).max() / np.abs(expected).max())
+
+
+@needs_tvm
+def test_a_library_runs_from_c_plus_plus_without_python(digits: Path, tmp_path: Path) -> None:
+    tcc.compile(digits / "digits.onnx", 2, emit="tvm", output=tmp_path / "d.so")
+    found = importlib.util.find_spec("tvm"), importlib.util.find_spec("tvm_ffi")
+    folders = [Path(spec.origin).parent / "lib" for spec in found if spec is not None and spec.origin is not None]
+    program = linked("g++", folders, tmp_path / "run")
+    assert differs([program], digits, tmp_path / "d.so", tmp_path) < 1e-5
+    assert differs([program], digits, tmp_path / "d.so", tmp_path, scrambled=True) > 1e-2
+
+
+@needs_tvm
+@pytest.mark.skipif(
+    not os.environ.get("TCC_TVM_AARCH64") or shutil.which("qemu-aarch64") is None,
+    reason="qemu-aarch64, or TVM's runtime for aarch64 (TCC_TVM_AARCH64: the unpacked wheels), is not here",
+)
+def test_a_library_for_arm_computes_the_same_under_qemu(digits: Path, tmp_path: Path) -> None:
+    tcc.compile(digits / "digits.onnx", 2, "rpi5", emit="tvm", output=tmp_path / "d.so")
+    wheels = Path(os.environ["TCC_TVM_AARCH64"])
+    program = linked("aarch64-linux-gnu-g++", [wheels / "tvm/lib", wheels / "tvm_ffi/lib"], tmp_path / "run")
+    command = ["qemu-aarch64", "-cpu", "max", "-L", "/usr/aarch64-linux-gnu", program]
+    assert differs(command, digits, tmp_path / "d.so", tmp_path) < 1e-5
+    assert differs(command, digits, tmp_path / "d.so", tmp_path, scrambled=True) > 1e-2
 
 
 def test_a_plan_says_whether_rows_run_over_all_axes() -> None:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OrtFormat(OnnxRuntime):
-    """Optimised and saved by ONNX Runtime, no further than its optimisations hold for every machine.
+    """Optimised and saved by ONNX Runtime.
 
-    Beyond the level "extended", saved graphs have layouts of the machine that made them.
+    For the target ``native`` all its optimisations are taken, which bind the file to processors like this one. For
+    others it stops at the level "extended", beyond which graphs have layouts of the machine that made them.
     """
 
     name: ClassVar[str] = "ort"
@@ -28,7 +29,7 @@ class OrtFormat(OnnxRuntime):
     fallback: ClassVar[str | None] = "onnxruntime"
     tolerance: ClassVar[float] = 1e-5
 
-    def lower(self, model: Model, path: Path, settings: Settings = DEFAULTS) -> Artefact:  # noqa: ARG002 - the interface
+    def lower(self, model: Model, path: Path, settings: Settings = DEFAULTS) -> Artefact:
         """Let ONNX Runtime write its flat buffer.
 
         Raises:
@@ -44,7 +45,9 @@ class OrtFormat(OnnxRuntime):
             model.save(source)
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+            is_here = settings.target is not None and settings.target.name == "native"
+            levels = onnxruntime.GraphOptimizationLevel
+            options.graph_optimization_level = levels.ORT_ENABLE_ALL if is_here else levels.ORT_ENABLE_EXTENDED
             options.optimized_model_filepath = str(made)
             options.add_session_config_entry("session.save_model_format", "ORT")
             try:
@@ -55,7 +58,9 @@ class OrtFormat(OnnxRuntime):
                            where=model.source) from error  # fmt: skip
             with saving.replacing(path) as stream:
                 stream.write(made.read_bytes())
-        return Artefact((path,), {"onnxruntime": onnxruntime.__version__, "optimised": "extended"})
+        return Artefact(
+            (path,), {"onnxruntime": onnxruntime.__version__, "optimised": "all" if is_here else "extended"}
+        )
 
 
 BACKEND = OrtFormat()

@@ -1,0 +1,174 @@
+"""Takes models through every back end: supported, fell back and why, failed and why; parity and latency."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import children, models
+from tcc import backends
+
+_TARGETS = {"engine": "l4", "device-script": "jetson"}
+"""What artefacts are made for that are not for this machine."""
+_FORMS = ("fp32", "int8")
+_ROUNDS, _TURNS = 5, 6
+_SAMPLES = 64
+
+
+def present() -> dict[str, str]:
+    """Each back end and why it cannot be had in this interpreter; '' where it can."""
+    import onnxruntime
+
+    absences = {name: backends.backend(name).absence() for name in backends.names()}
+    found = {name: "" if absence is None else absence.message for name, absence in absences.items()}
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        found["onnxruntime-cuda"] = "onnxruntime has no CUDAExecutionProvider here"
+    return found
+
+
+def prepare(text: str, form: str, target: str, output: str) -> int:
+    """Compile a model for a target as users would; how many QuantizeLinear nodes the result has."""
+    import tcc
+
+    path = Path(output)
+    original = models.file(models.entry(text), path.parent)
+    data = _calibration(text) if form == "int8" else None
+    made = tcc.compile(original, 3 if form == "int8" else 2, target, calibration=data, output=path)
+    return int(made.report["result"]["operators"].get("QuantizeLinear", 0))
+
+
+def judge(text: str, name: str, shipped: str) -> dict[str, Any]:
+    """One compiled model through one back end; raises only where tcc itself fails."""
+    from tcc.backends import Settings
+    from tcc.compiler import emitting
+    from tcc.ir.execution import Runner
+    from tcc.ir.feeds import depends_on_inputs
+    from tcc.targets import parse_target
+
+    backend, source = backends.backend(name), Path(shipped)
+    target = parse_target(target_of(backend.emits))
+    with tempfile.TemporaryDirectory(prefix="tcc-bench-") as folder:
+        feeds = _singles(models.feeds(models.entry(text), source), source)
+        row: dict[str, Any] = {"depends": depends_on_inputs(Runner(source), feeds)}
+        made_of = emitting.Emission([source], text, Settings(target), feeds)
+        emitted = emitting.attempt(backend, Path(folder) / f"made{backend.suffix}", made_of)
+        row |= {"status": emitted.status, "why": emitted.why}
+        if emitted.result is not None:
+            row |= {"parity": emitted.result.parity, "bytes": sum(f.stat().st_size for f in emitted.result.files)}
+            if emitted.result.parity.startswith("equal"):
+                row["ratio"] = _ratio(backend, emitted.result.files[0], source, emitted.feeds[0])
+    return row
+
+
+def target_of(kind: str) -> str:
+    """What artefacts of this kind are made for."""
+    return _TARGETS.get(kind, "native")
+
+
+def _singles(feeds: Sequence[Mapping[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """One sample a set where the first axis is open, as devices run them."""
+    import onnx
+
+    inputs = onnx.load(path, load_external_data=False).graph.input
+    first = {value.name: value.type.tensor_type.shape.dim[:1] for value in inputs}
+    is_open = all(dim and not dim[0].HasField("dim_value") for name, dim in first.items() if name in feeds[0])
+    return [{name: value[:1] if is_open else value for name, value in feed.items()} for feed in feeds]
+
+
+def _calibration(text: str) -> list[dict[str, Any]]:
+    case = models.zoo_case(models.entry(text).name)
+    return list(case.calibration(_SAMPLES))
+
+
+def _ratio(backend: Any, artefact: Path, source: Path, feed: Mapping[str, Any]) -> float:
+    """The median latency relative to ONNX Runtime's on the same ONNX file, one thread, in turns."""
+    reference = backends.backend("onnxruntime")
+    pairs = [(backend, backend.load(artefact)), (reference, reference.load(source))]
+    ours, theirs = [], []
+    for _ in range(_TURNS):
+        a, b = (min(chosen.measure(loaded, feed, _ROUNDS)) for chosen, loaded in pairs)
+        ours.append(a)
+        theirs.append(b)
+    return float(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table; 1 where tcc fails or crashes, or a back end's result is shipped that differs."""
+    options = _parser().parse_args(argv)
+    homes = _homes(options.python or [sys.executable])
+    rows: list[dict[str, Any]] = []
+    print(f"{'model':40} {'form':7} {'back end':16} {'status':10} {'latency':>8}  parity, or why")
+    with tempfile.TemporaryDirectory(prefix="tcc-bench-") as folder:
+        for entry in models.entries(("zoo",), options.models):
+            for form in options.form or _FORMS:
+                for row in _through(entry.text, form, homes, Path(folder)):
+                    rows.append(row)
+                    _print(row)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    return int(any(row["status"] == "tcc failed" for row in rows))
+
+
+def _through(text: str, form: str, homes: Mapping[str, str], folder: Path) -> Iterator[dict[str, Any]]:
+    """One model in one form through every back end; compiled once for each target."""
+    made: dict[str, tuple[Path, children.Answer]] = {}
+    for name, python in homes.items():
+        target = target_of(backends.backend(name).emits)
+        if target not in made:
+            path = folder / f"{text.replace(':', '-')}-{form}-{target}.onnx"
+            made[target] = path, children.call("benchmarks.backends:prepare", text, form, target, str(path))
+        path, prepared = made[target]
+        row = {"model": text, "form": form, "backend": name, "quantised": prepared.value}
+        answer = prepared
+        if not prepared.problem:
+            answer = children.call("benchmarks.backends:judge", text, name, str(path), python=python, memory_bytes=0)
+        yield row | (answer.value if not answer.problem else {"status": "tcc failed", "why": answer.problem})
+
+
+def _homes(pythons: Sequence[str]) -> dict[str, str]:
+    """For each back end an interpreter that has it; absences are printed."""
+    homes: dict[str, str] = {}
+    absent: dict[str, str] = {}
+    for python in pythons:
+        found = children.call("benchmarks.backends:present", python=python).value or {}
+        for name, absence in found.items():
+            if absence:
+                absent[name] = absence
+            else:
+                homes.setdefault(name, python)
+    for name, absence in absent.items():
+        if name not in homes:
+            print(f"not run: {absence}")
+    return homes
+
+
+def _print(row: Mapping[str, Any]) -> None:
+    latency = f"×{row['ratio']:.2f}" if "ratio" in row else ""
+    told = row.get("parity") or row["why"]
+    weak = "" if row.get("depends", True) else " (the outputs do not depend on the inputs: this proves little)"
+    form = row["form"] if row["form"] != "int8" else f"int8:{row.get('quantised', 0)}"
+    print(
+        f"{row['model']:40} {form:5} {row['backend']:16} {row['status']:10} {latency:>8}  {told[:150]}{weak}",
+        flush=True,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", help="parts of names of the zoo's models (default: all)")
+    parser.add_argument("--form", action="append", choices=_FORMS, help="fp32: -O2; int8: -O3 with calibration data")
+    parser.add_argument(
+        "--python", action="append", help="an interpreter that has some of the back ends; several may be given"
+    )
+    parser.add_argument("--json", type=Path, help="write the rows")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
