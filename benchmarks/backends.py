@@ -105,8 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: list[dict[str, Any]] = []
     print(f"{'model':40} {'form':7} {'back end':16} {'status':10} {'latency':>8}  parity, or why")
     with tempfile.TemporaryDirectory(prefix="tcc-bench-") as folder:
-        for entry in models.entries(("zoo",), options.models):
-            for form in options.form or _FORMS:
+        for entry in models.entries(("zoo", "topologies") if options.models else ("zoo",), options.models):
+            # Only the zoo has data to calibrate with.
+            for form in (options.form or _FORMS) if entry.kind == "zoo" else ("fp32",):
                 for row in _through(entry.text, form, homes, Path(folder)):
                     rows.append(row)
                     _print(row)
@@ -161,7 +162,7 @@ def _print(row: Mapping[str, Any]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", help="parts of names of the zoo's models (default: all)")
+    parser.add_argument("models", nargs="*", help="parts of names of models, the topologies' too (default: the zoo)")
     parser.add_argument("--form", action="append", choices=_FORMS, help="fp32: -O2; int8: -O3 with calibration data")
     parser.add_argument(
         "--python", action="append", help="an interpreter that has some of the back ends; several may be given"

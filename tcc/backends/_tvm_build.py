@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
-from onnx import helper
+from onnx import helper, version_converter
 
 from tcc.backends import _tvm_kernels, _tvm_schedules, _tvm_tiles
 from tcc.diagnostics import Exit, fail
@@ -40,6 +40,7 @@ def build(model: onnx.ModelProto, mcpu: str, triple: str = "", *, defaults: bool
     Raises:
         TccError: exit UNSUPPORTED where TVM's importer has no such operator or form of it.
     """
+    model = _raised(model)
     inputs = _ports([i for i in model.graph.input if i.name not in {t.name for t in model.graph.initializer}])
     mcpu = mcpu or str(tvm.get_global_func("target.llvm_get_system_cpu")())
     target = tvm.target.Target({"kind": "llvm", "mcpu": mcpu, **({"mtriple": triple} if triple else {})})
@@ -57,6 +58,22 @@ def build(model: onnx.ModelProto, mcpu: str, triple: str = "", *, defaults: bool
         module = _lowered(module) if defaults else _optimized(module, chip, own, failed)
         library = tvm.compile(module, target, relax_pipeline=_finish())
     return Built(library, mcpu, inputs, _ports(model.graph.output), own, failed)
+
+
+_READ = 17
+"""The opset in which the importer gets models that are older: it lacks some operators' oldest forms."""
+
+
+def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in a newer opset where ONNX's own converter knows how; as it is otherwise."""
+    version = next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), _READ)
+    if version >= _READ:
+        return model
+    try:
+        made: onnx.ModelProto = version_converter.convert_version(model, _READ)
+    except Exception:  # noqa: BLE001 - the converter raises whatever; the importer then speaks for itself
+        return model
+    return made
 
 
 def _ports(values: Iterable[onnx.ValueInfoProto]) -> list[dict[str, Any]]:
