@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from tcc.compiler.data import read, whole
 from tcc.diagnostics import Exit, TccError
@@ -61,9 +61,10 @@ def test_samples_are_cut_along_the_first_axis(
 def test_arrays_that_are_no_input_are_left_out_with_a_note(tmp_path: Path) -> None:
     data = read(saved(tmp_path / "d.npz", x=FLOATS, labels=np.arange(6)), ONE)
     assert [set(feed) for feed in data.feeds] == [{"x"}] * 6
-    (note,) = data.notes
-    assert note.severity == "note"
+    note, few = data.notes
+    assert note.severity == few.severity == "note"
     assert "labels" in note.message
+    assert few.code == "N0602"
 
 
 def test_several_inputs_are_cut_together(tmp_path: Path) -> None:
@@ -158,3 +159,31 @@ def test_data_that_fills_no_batch_is_no_data(tmp_path: Path) -> None:
     with pytest.raises(TccError) as caught:
         read(saved(tmp_path / "d.npz", x=FLOATS), source(x=[7, 4]))
     assert caught.value.diagnostics[0].code == "E0605"
+
+
+def test_onnx_test_data_sets_are_runs(tmp_path: Path) -> None:
+    made = source(a=["n", 4], b=["n", 4])
+    for i in range(11):
+        folder = tmp_path / f"test_data_set_{i}"
+        folder.mkdir()
+        for k, array in enumerate((FLOATS[:1] + i, FLOATS[1:2])):
+            (folder / f"input_{k}.pb").write_bytes(numpy_helper.from_array(array).SerializeToString())
+    feeds = read(tmp_path, made).feeds
+    assert [feed["a"][0, 0] for feed in feeds] == list(range(11))
+    (tmp_path / "test_data_set_3" / "input_1.pb").unlink()
+    with pytest.raises(TccError, match="E0601"):
+        read(tmp_path, made)
+
+
+def test_a_function_gives_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "import numpy as np\ndef rows():\n    for i in range(40):\n        yield {'x': np.full((2, 4), i % 39, 'f')}\n"
+    )
+    (tmp_path / "my_loader.py").write_text(text + "def broken():\n    return 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    data = read("my_loader:rows", ONE)
+    assert [feed["x"].shape for feed in data.feeds] == [(2, 4)] * 40
+    assert [note.code for note in data.notes] == ["N0603"]
+    for name in ("broken", "missing"):
+        with pytest.raises(TccError, match="E0608"):
+            read(f"my_loader:{name}", ONE)

@@ -111,3 +111,35 @@ def test_a_probe_model_is_the_original_until_it_is_switched_on() -> None:
     assert slopes["y"] == pytest.approx(np.square(y).sum() / np.square(y - y.mean(axis=0)).sum(), rel=0.4)
     assert set(slopes) == {"r0", "s", "y", "x"}
     assert all(0.0 < slope < 50.0 for slope in slopes.values())
+
+
+def test_a_model_that_is_quantised_already_keeps_its_kernels() -> None:
+    once = compiled(residual()).model.to_proto()
+    twice = compiled(once).model.to_proto()
+    before, after = optimised(once), optimised(twice)
+    integer = [name for name in before if name.startswith("QLinear")]
+    assert integer
+    assert all(after[name] >= before[name] for name in integer)
+
+
+def test_pixels_of_8_bits_are_quantised_behind_their_conversion() -> None:
+    model = residual()
+    for node in model.graph.node:
+        node.input[:] = ["pixels" if name == "x" else name for name in node.input]
+    model.graph.node.insert(0, helper.make_node("Cast", ["x"], ["pixels"], to=TensorProto.FLOAT))
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    pixels = np.clip(IMAGES * 40 + 128, 0, 255).astype(np.uint8)
+    result = tcc.compile(model, passes=PIPELINE, target="x86-64-vnni", calibration={"x": pixels}, max_loss=0.05)
+    assert optimised(result.model.to_proto())["QLinearConv"] == 3
+    assert result.model.signature.inputs[0][1].startswith("uint8")
+
+
+def test_an_operator_that_nobody_knows_is_one_line() -> None:
+    model = residual()
+    model.opset_import.append(helper.make_opsetid("my.ops", 1))
+    model.graph.node[-1].output[0] = "before"
+    model.graph.node.append(helper.make_node("Mystery", ["before"], ["y"], domain="my.ops"))
+    result = compiled(model)
+    assert record(result)["declined"] == {
+        "all": "onnxruntime does not know the operator my.ops::Mystery (1 in the model)"
+    }

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tcc.compiler import sources
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 from tcc.ir.model import Model, tensor_type
 from tcc.ir.types import TensorType
@@ -17,7 +18,7 @@ from tcc.ir.types import TensorType
 Feed = Mapping[str, Any]
 Arrays = dict[str, np.ndarray[Any, Any]]
 
-_FORMS = "a .npz with one array an input, or a folder of .npz or .npy files"
+_FORMS = "a .npz with one array an input, a folder of .npz, .npy or ONNX test data sets, or module:function"
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,20 @@ def read(source: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]], m
 
     Args:
         source: the path of an ``.npz`` whose arrays carry the names of the inputs (the first axis counts the
-            samples), or of a folder of ``.npz`` files or ``.npy`` files (named as the inputs, or samples of the
-            only input); or such arrays by name; or one mapping for each run of the model, taken as it is.
+            samples), of a folder of ``.npz`` files or ``.npy`` files (named as the inputs, or samples of the
+            only input), or of one of ONNX test data sets; ``module:function``, which gives one mapping for each
+            run; such arrays by name; or one mapping for each run of the model, taken as it is.
         model: whose inputs they are.
 
     Raises:
         TccError: exit DATA with everything that is wrong: E0601 names, E0602 types and shapes, E0604 NaN or
-            infinity, E0605 no samples, E0606 not readable, E0607 no such file.
+            infinity, E0605 no samples, E0606 not readable, E0607 no such file, E0608 a function that fails.
     """
     ports = _ports(model)
+    if isinstance(source, str) and sources.is_function(source) and not Path(source).exists():
+        return _runs(sources.call(source), ports, source)
+    if isinstance(source, str | Path) and (sets := sources.test_data_sets(Path(source))):
+        return _runs([sources.read_test_data_set(folder, list(ports)) for folder in sets], ports, str(source))
     if isinstance(source, str | Path):
         groups, where = list(_groups(Path(source), ports)), str(source)
     elif isinstance(source, Mapping):
@@ -62,7 +68,17 @@ def read(source: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]], m
         raise TccError(Exit.DATA, problems)
     if not feeds:
         raise fail(Exit.DATA, "E0605", "there are no samples", where=where, help=f"give {_FORMS}")
-    return Data(tuple(feeds), tuple(notes.values()))
+    return Data(tuple(feeds), (*notes.values(), *sources.remarks(feeds, where)))
+
+
+def _runs(feeds: Sequence[Feed], ports: Mapping[str, TensorType], where: str) -> Data:
+    """Feeds that are one run of the model each, checked."""
+    wanted = [{name: np.asarray(feed[name]) for name in ports if name in feed} for feed in feeds]
+    if problems := list(dict.fromkeys(p for feed in wanted for p in _problems(feed, ports, where, batched=True))):
+        raise TccError(Exit.DATA, problems)
+    if not wanted:
+        raise fail(Exit.DATA, "E0605", "there are no samples", where=where, help=f"give {_FORMS}")
+    return Data(tuple(wanted), tuple(sources.remarks(wanted, where)))
 
 
 def whole(source: str | Path, model: Model) -> tuple[Feed, ...]:
