@@ -104,6 +104,9 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         help="of --eval: top1 (default), module:function or file.py:function of (outputs, labels)",
     )  # fmt: skip
     group.add_argument("--max-size", metavar="N", help="the budget of bytes on disk: 500kB, 2MiB, 50%% of the input's")
+    group.add_argument(
+        "--max-memory", metavar="N", help="the budget of memory at the peak, as predicted: 64MB, 50%% of the input's"
+    )
     group.add_argument("--max-latency", metavar="T", help="the budget of time a run: 5ms, 300us, 0.7x the input's")
     group.add_argument(
         "--objective", choices=sorted(set(levels.OBJECTIVES.values())), default="",
@@ -196,6 +199,7 @@ def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printe
             metric=arguments.metric,
             max_size=arguments.max_size,
             max_latency=arguments.max_latency,
+            max_memory=arguments.max_memory,
             objective=arguments.objective,
             pareto=arguments.pareto,
             jobs=arguments.jobs,

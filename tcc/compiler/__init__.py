@@ -36,6 +36,7 @@ def compile(  # noqa: A001 - what a compiler does
     max_loss: float = 0.01,
     max_size: float | str | None = None,
     max_latency: float | str | None = None,
+    max_memory: float | str | None = None,
     objective: str = "",
     pareto: int = 0,
     jobs: int = 0,
@@ -65,6 +66,7 @@ def compile(  # noqa: A001 - what a compiler does
         max_loss: the loss budget of lossy passes, a part of the whole (0.01: one point of accuracy).
         max_size: the budget of bytes on disk: a number, or text as ``"2MiB"`` or ``"50%"`` of the input's.
         max_latency: the budget of seconds a run: a number, or text as ``"5ms"`` or ``"0.7x"`` of the input's.
+        max_memory: the budget of bytes at the peak, activations and weights as predicted: as ``max_size``.
         objective: ``latency`` or ``size``, what is minimised within the budgets; the level's own by default.
         pareto: how many programs of the front (loss, bytes, predicted latency) to write beside the output, as
             ``<stem>.pareto<i>.onnx``.
@@ -89,7 +91,7 @@ def compile(  # noqa: A001 - what a compiler does
         target=parse_target(target) if isinstance(target, str) else target,
         passes=_passes(levels.pipeline_text(opt_level) if passes is None else passes),
         output=None if output is None else Path(output), calibration=calibration, evaluation=evaluation,
-        metric=metric, inputs=inputs, budgets=_budgets(max_loss, max_size, max_latency),
+        metric=metric, inputs=inputs, budgets=_budgets(max_loss, max_size, max_latency, max_memory),
         objective=levels.objective(objective, opt_level), pareto=pareto, jobs=jobs,
         scheduler=scheduler, symbols=dict(symbols or {}), seconds=seconds,
         verify=verify, measure=measure, warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments),
@@ -139,11 +141,11 @@ class PassManager:
         return Result(done.model, done.records, (*model.notes, *done.diagnostics))
 
 
-def _budgets(loss: float, size: float | str | None, latency: float | str | None) -> Budgets:
+def _budgets(loss: float, size: float | str | None, latency: float | str | None, memory: float | str | None) -> Budgets:
     from tcc.compiler import budgets
 
-    nbytes = None if size is None else budgets.size(str(size))
-    return budgets.Budgets(loss, nbytes, None if latency is None else budgets.latency(str(latency)))
+    nbytes, peak = (None if text is None else budgets.size(str(text)) for text in (size, memory))
+    return budgets.Budgets(loss, nbytes, None if latency is None else budgets.latency(str(latency)), peak)
 
 
 def _passes(wanted: str | Sequence[str | Pass]) -> tuple[Pass, ...]:

@@ -28,11 +28,15 @@ class Limit:
 
 @dataclass(frozen=True)
 class Budgets:
-    """Limits on a program; None where there is none. ``loss`` is a part of the whole, ``seconds`` a run's."""
+    """Limits on a program; None where there is none.
+
+    ``loss`` is a part of the whole, ``seconds`` a run's, ``memory`` the peak of activations and weights in bytes.
+    """
 
     loss: float = 0.01
     nbytes: Limit | None = None
     seconds: Limit | None = None
+    memory: Limit | None = None
 
     def exceeded(self, cost: Cost, original: Cost) -> Iterator[str]:
         """What a program exceeds, in words."""
@@ -43,6 +47,8 @@ class Budgets:
         if self.seconds is not None and cost.run > (limit := self.seconds.of(original.run)):
             how = "predicted" if cost.measured is None else "measured"
             yield f"a run takes {cost.run * 1e6:.4g} µs ({how}), the budget is {limit * 1e6:.4g} µs"
+        if self.memory is not None and cost.memory > (limit := self.memory.of(original.memory)):
+            yield f"it needs {cost.memory:,.0f} bytes of memory (predicted), the budget is {limit:,.0f}"
         if cost.slower:
             yield f"no-speedup: {cost.slower}"
 
@@ -53,7 +59,7 @@ class Cost:
 
     ``seconds`` a run are predicted: they rank programs, so that the same command gives the same file.
     ``measured`` seconds, where there are any, decide whether a program may ship: budgets are kept as measured,
-    and ``slower`` says so where one was measured slower than the input.
+    and ``slower`` says so where one was measured slower than the input. ``memory`` is the predicted peak in bytes.
     """
 
     loss: float
@@ -61,6 +67,7 @@ class Cost:
     seconds: float
     measured: float | None = None
     slower: str = ""
+    memory: float = 0.0
 
     @property
     def run(self) -> float:

@@ -11,10 +11,11 @@ from tcc import backends, report
 from tcc.compiler import executors, levels, measuring, search
 from tcc.compiler.accuracy import LossOf
 from tcc.compiler.attempts import Bench, Branch, extend
-from tcc.compiler.budgets import Cost
+from tcc.compiler.budgets import Budgets, Cost
 from tcc.compiler.request import Request
 from tcc.compiler.search import Point, Search
 from tcc.compiler.shipping import as_written
+from tcc.cost_models.memory import Memory
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
@@ -99,7 +100,7 @@ class Programs:
 
     def _is_searched(self, rest: Sequence[Pass]) -> bool:
         budgets = self.asked.budgets
-        return bool(self.asked.level and rest) or budgets.nbytes is not None or budgets.seconds is not None
+        return bool(self.asked.level and rest) or budgets != Budgets(budgets.loss)
 
     def _possible(self, original: Snapshot) -> tuple[Pass, ...]:
         """A level's passes that need data are left out where there is none; what was named explicitly is an error."""
@@ -156,15 +157,16 @@ class Programs:
         model = snapshot.model()
         annotate(model)
         seconds = report.predicted_seconds(model, self.asked.target, self.asked.symbols)
+        memory = Memory(self.asked.symbols).peak(model).total
         if not self._is_measurable():
-            return Cost(loss, size, seconds)
+            return Cost(loss, size, seconds, memory=memory)
         assert self.verifier is not None
         backend = backends.backend("onnxruntime")
         original = self._files(self.loss.original)[0]
         pair = measuring.measure(original, files[0], self.verifier.feeds, self.asked.target, backend)
         self._unit = self._unit or pair.latency_a
         slower = pair.verdict == "slower" and self.asked.objective == "latency" and bool(snapshot.label)
-        return Cost(loss, size, seconds, pair.ratio * self._unit, pair.text() if slower else "")
+        return Cost(loss, size, seconds, pair.ratio * self._unit, pair.text() if slower else "", memory)
 
     def _files(self, snapshot: Snapshot) -> tuple[Path, ...]:
         if not snapshot.label and snapshot.files:

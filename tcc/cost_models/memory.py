@@ -1,0 +1,133 @@
+"""Peak memory of a schedule: what is alive at each node, buffers that are reused in place counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tcc.cost_models._operations import VIEWS
+from tcc.ir.inference import fixed_types
+from tcc.ir.model import tensor_type
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+    from tcc.ir.model import Model
+    from tcc.ir.types import TensorType
+
+IN_PLACE = frozenset({
+    "Abs", "Add", "Cast", "Ceil", "Clip", "Cos", "Div", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "HardSwish",
+    "LeakyRelu", "Log", "Mul", "Neg", "Not", "Pow", "Reciprocal", "Relu", "Round", "Sigmoid", "Sin", "Softmax",
+    "Softplus", "Sqrt", "Sub", "Tanh", "ThresholdedRelu",
+})  # fmt: skip
+"""Operators that may write over an input of the result's size that nobody reads again."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes of activations at the busiest node, that node's name, and bytes of weights; bodies are left out."""
+
+    activations: float
+    weights: float
+    node: str
+
+    @property
+    def total(self) -> float:
+        """Bytes of both."""
+        return self.activations + self.weights
+
+
+class Memory:
+    """The peak of a model's top-level graph, its nodes run in order.
+
+    Inputs and outputs are the caller's and live all along; any other value lives from its node to its last reader.
+    ``symbols`` gives sizes to symbolic dimensions, ``default_dimension`` to others.
+    """
+
+    def __init__(self, symbols: Mapping[str, int] | None = None, default_dimension: int = 1) -> None:
+        self._symbols = dict(symbols or {})
+        self._default = default_dimension
+
+    def peak(self, model: Model) -> Peak:
+        """The peak; values whose type is not known count one element a dimension that is not."""
+        graph = model.graph
+        kinds = fixed_types(model, self._symbols, self._default)
+        weights = sum(float(v.const_value.nbytes) for v in graph.initializers.values() if v.const_value is not None)
+        schedule = _Schedule(graph, lambda v: self._size(v, kinds))
+        busiest, node = max(schedule.live(), key=lambda at: at[0], default=(schedule.kept, ""))
+        return Peak(max(busiest, schedule.kept), weights, node)
+
+    def _size(self, v: onnx_ir.Value, kinds: Mapping[str, TensorType]) -> float:
+        kind = kinds.get(v.name or "") or tensor_type(v)
+        return 0.0 if kind is None else kind.nbytes(self._symbols, self._default)
+
+
+class _Schedule:
+    """The buffers of a graph whose nodes run in order; values that share memory have one buffer."""
+
+    def __init__(self, graph: onnx_ir.Graph, size: Callable[[onnx_ir.Value], float]) -> None:
+        self._nodes = list(graph)
+        self._size = size
+        self._held = {v for v in (*graph.inputs, *graph.outputs) if v.const_value is None}
+        self.kept = sum(size(v) for v in dict.fromkeys((*graph.inputs, *graph.outputs)) if v in self._held)
+        place = {node: i for i, node in enumerate(self._nodes)}
+        # What a body reads, its owner reads.
+        place |= {inner: i for node, i in list(place.items()) for inner in _owned(node)}
+        self._last: dict[onnx_ir.Value, int] = {}
+        for node in self._nodes:
+            for v in node.outputs:
+                self._last[v] = max((place[user] for user, _ in v.uses()), default=place[node])
+
+    def live(self) -> Iterator[tuple[float, str]]:
+        """Bytes alive while each node runs, and its name."""
+        alive, buffers = self.kept, dict[int, float]()
+        of: dict[onnx_ir.Value, int] = {}
+        users: dict[int, int] = {}
+        for i, node in enumerate(self._nodes):
+            for v in node.outputs:
+                if v in self._held or not v.name:
+                    continue
+                buffer = self._reused(node, v, of, users, i)
+                if buffer is None:
+                    buffer = len(buffers)
+                    buffers[buffer] = self._size(v)
+                    alive += buffers[buffer]
+                of[v] = buffer
+                users[buffer] = max(users.get(buffer, 0), self._last[v])
+            yield alive, node.name or node.op_type
+            for buffer in [b for b, last in users.items() if last <= i]:
+                alive -= buffers[buffer]
+                del users[buffer]
+
+    def _reused(
+        self, node: onnx_ir.Node, v: onnx_ir.Value, of: Mapping[onnx_ir.Value, int], users: Mapping[int, int], at: int
+    ) -> int | None:
+        """The buffer of an input that the result takes over."""
+        if node.op_type in VIEWS:
+            first = node.inputs[0] if node.inputs else None
+            return of.get(first) if first is not None else None
+        if node.op_type in IN_PLACE:
+            for read in node.inputs:
+                buffer = None if read is None else of.get(read)
+                if (
+                    read is not None
+                    and buffer is not None
+                    and users[buffer] == at
+                    and self._size(read) == self._size(v)
+                ):
+                    return buffer
+        return None
+
+
+def _owned(node: onnx_ir.Node) -> Iterator[onnx_ir.Node]:
+    """The nodes in a node's bodies, and in theirs."""
+    for attribute in node.attributes.values():
+        if attribute.is_ref():
+            continue
+        bodies = [attribute.as_graph()] if attribute.type.name == "GRAPH" else []
+        bodies += attribute.as_graphs() if attribute.type.name == "GRAPHS" else []
+        for body in bodies:
+            for inner in body:
+                yield inner
+                yield from _owned(inner)
