@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+import numpy as np
 import onnx
 import pytest
 
@@ -160,6 +161,25 @@ def test_symbols_size_what_is_computed_from_the_inputs_shapes() -> None:
     assert fixed_types(loaded, {"batch": 8})["u"].shape == (8, 64)
     few, many = (predicted_seconds(loaded, TARGET, {"batch": n}) for n in (1, 10_000))
     assert many > 10 * few
+
+
+def test_products_with_packed_weights_have_their_sizes() -> None:
+    node = onnx.helper.make_node(
+        "MatMulNBits", ["x", "w", "s"], ["h"], "packed", domain="com.microsoft", K=64, N=4096, bits=4, block_size=32
+    )
+    ports = [onnx.helper.make_tensor_value_info(*port) for port in (("x", 1, [8, 64]), ("y", 1, [8, 4096]))]
+    weights = [
+        onnx.numpy_helper.from_array(np.zeros((4096, 2, 16), np.uint8), "w"),
+        onnx.numpy_helper.from_array(np.ones(8192, np.float32), "s"),
+    ]
+    graph = onnx.helper.make_graph(
+        [node, onnx.helper.make_node("Exp", ["h"], ["y"])], "packed", ports[:1], ports[1:], weights
+    )
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.microsoft", 1)]
+    loaded = frontends.load(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10))
+    annotate(loaded)
+    assert fixed_types(loaded, {})["h"].shape == (8, 4096)
+    assert predicted_seconds(loaded, TARGET, {}) > 2 * 8 * 64 * 4096 / TARGET.peak["float32"]
 
 
 def test_patterns_name_their_terms() -> None:

@@ -93,9 +93,8 @@ def compile(  # noqa: A001 - what a compiler does
         output=None if output is None else Path(output), calibration=calibration, evaluation=evaluation,
         metric=metric, inputs=inputs, budgets=_budgets(max_loss, max_size, max_latency, max_memory),
         objective=levels.objective(objective, opt_level), pareto=pareto, jobs=jobs,
-        scheduler=scheduler, symbols=dict(symbols or {}), seconds=seconds,
-        verify=verify, measure=measure, warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments),
-        log=log, emit=emit,
+        scheduler=scheduler, symbols=dict(symbols or {}), seconds=seconds, verify=verify, measure=measure,
+        warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments), log=log, emit=emit,
     ).run()  # fmt: skip
 
 

@@ -90,7 +90,9 @@ class Roofline:
         speed = self._rates.get("int8" if count.integer else _dtype(inputs, outputs), self._slowest)
         computing = self._computing(_padded(work, count, node, self.target.alignment), speed)
         moving = (streamed + kept / (CACHED if kept <= self._cached else 1.0)) / self.target.bandwidth
-        efficiency = operations.GROUPED if _is_grouped(count, attributes) else count.efficiency
+        efficiency = count.efficiency
+        if _is_grouped(count, attributes):
+            efficiency *= operations.GROUPED / operations.DENSE
         kernels = self.target.composed.get(operator, 1)
         return Price(kernels * (max(computing, moving) / efficiency + launch), work, streamed + kept)
 

@@ -63,10 +63,12 @@ def fixed_types(model: Model, symbols: Mapping[str, int], default: int = 1) -> d
     or where inference fails.
     """
     kinds = [tensor_type(v) for v in model.graph.inputs]
-    if all(kind is None or kind.is_static for kind in kinds):
+    packed = any(node.op_type == _PACKED for node in model.graph)
+    if not packed and all(kind is None or kind.is_static for kind in kinds):
         return {}
     proto, _ = model.stripped_proto()
     del proto.graph.value_info[:]
+    _unpack(proto.graph)
     constants = {tensor.name for tensor in proto.graph.initializer}
     for value in proto.graph.input:
         if value.name not in constants:
@@ -82,6 +84,23 @@ def fixed_types(model: Model, symbols: Mapping[str, int], default: int = 1) -> d
     values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
     found = {v.name: facts.type_of_proto(v.type) for v in values}
     return {name: kind for name, kind in found.items() if kind is not None}
+
+
+_PACKED = "MatMulNBits"
+
+
+def _unpack(graph: onnx.GraphProto) -> None:
+    """Write products with packed weights, whose shapes ONNX does not infer, as plain ones with weights [K, N]."""
+    for number, node in enumerate(graph.node):
+        if node.op_type != _PACKED or node.domain != "com.microsoft":
+            continue
+        sizes = {attribute.name: attribute.i for attribute in node.attribute}
+        weight = f"{_PROBE}packed{number}"
+        shape = [sizes.get("K", 1), sizes.get("N", 1)]
+        graph.input.append(helper.make_tensor_value_info(weight, TensorProto.FLOAT, shape))
+        node.op_type, node.domain = "MatMul", ""
+        del node.attribute[:]
+        node.input[1:] = [weight]
 
 
 def _add_probes(proto: onnx.ModelProto) -> list[str]:
