@@ -21,6 +21,7 @@ from tcc.ir.language import (
     Expand,
     Range,
     Reshape,
+    Shape,
     Slice,
     Tensor,
     Tensors,
@@ -41,7 +42,7 @@ from tcc.ir.language import (
     project,
     view,
 )
-from tcc.ir.symbolic import concatenated, counted, expanded, reshaped, size_of_symbol, sliced
+from tcc.ir.symbolic import concatenated, counted, expanded, reshaped, shape_of, size_of_symbol, sliced
 
 VALUE_INPUTS = {
     "Reshape": (1,), "Expand": (1,), "Unsqueeze": (1,), "Squeeze": (1,), "Tile": (1,), "ReduceMean": (1,),
@@ -80,6 +81,7 @@ def symbolic_shapes(
     """Shapes that are put together of sizes and symbols, and the types that follow from them."""
     yield rule(eq(t).to(dimension(s))).then(set_(known(t)).to(size_of_symbol(s, 1)))
     yield rule(eq(t).to(dimension_scalar(s))).then(set_(known(t)).to(size_of_symbol(s, 0)))
+    yield rule(eq(t).to(Shape(x, a)), eq(k).to(kind(x)), *given(n, shape_of(k, a))).then(set_(known(t)).to(n))
     bounds = eq(b).to(known(y)), eq(c).to(known(z)), eq(d).to(known(u))
     yield rule(eq(t).to(Range(y, z, u, a)), *bounds, *given(n, counted(b, c, d))).then(set_(kind(t)).to(n))
     yield rule(

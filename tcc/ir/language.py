@@ -8,7 +8,7 @@ from typing import Any
 
 from egglog import Expr, String, StringLike, Unit, function, i64Like, relation
 
-from tcc.ir.fact_functions import better_kind, better_known
+from tcc.ir.fact_functions import better_kind, better_kinds, better_known
 
 NO_ATTRIBUTES = "{}"
 """The attribute key of a node whose attributes are absent or at their defaults."""
@@ -101,7 +101,7 @@ def structure(tensor: Tensor) -> String:
     """Fact: what all elements of a constant follow from, as ``tcc.ir.structures`` writes it: filled, identity, mean."""
 
 
-@function(egg_fn="kinds", merge=lambda old, _new: old)
+@function(egg_fn="kinds", merge=better_kinds)
 def kinds(tensors: Tensors) -> String:
     """Fact: the types of a list of inputs, each followed by a bar."""
 

@@ -27,6 +27,17 @@ def size_of_symbol(symbol: str, rank: int) -> str:
 
 
 @text_function
+def shape_of(kind: str, attributes: str) -> str:
+    """The known value of the Shape of a tensor of this type, symbols included."""
+    found, options = parse_kind(kind), json.loads(attributes)
+    if found is None or found.shape is None:
+        return DECLINED
+    sizes = [size for size in found.shape[slice(options.get("start"), options.get("end"))] if size is not None]
+    whole = len(sizes) == len(found.shape[slice(options.get("start"), options.get("end"))])
+    return Known("int64", (len(sizes),), tuple(sizes)).text() if whole and 0 < len(sizes) <= _LONGEST else DECLINED
+
+
+@text_function
 def counted(start: str, limit: str, step: str) -> str:
     """The type of ``Range(0, n, 1)`` for a size n, a symbol included."""
     values = [parse_known(text) for text in (start, limit, step)]

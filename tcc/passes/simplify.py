@@ -11,7 +11,7 @@ from tcc.ir import emission, importing, translated
 from tcc.ir.conversion import ConversionError
 from tcc.ir.frozen import freeze
 from tcc.ir.inference import Annotation, annotate
-from tcc.ir.model import Model
+from tcc.ir.model import Model, tensor_type
 from tcc.ir.problem import Weights
 from tcc.ir.saturation import Limits, saturate
 from tcc.passes import _raising
@@ -130,10 +130,12 @@ class _GraphRun:
             siblings.join_siblings(imported, opset)
         chosen, operators = relevant(self.options.rules(), frozenset(imported.operators), opset)
         limits = Limits(self.options.nodes, self.options.iterations)
+        # Where sizes are symbols, what rules find out about them is carried on through the imported nodes as well.
+        made = operators if _is_symbolic(self.graph) else made_by(chosen)
         ended = saturate(
             imported.egraph,
             [r.text for r in chosen],
-            translated.analysis_for(operators, made_by(chosen), opset),
+            translated.analysis_for(operators, made, opset),
             limits,
         )
         frozen = freeze(imported.egraph)
@@ -163,6 +165,11 @@ class _GraphRun:
             "gap": choice.extraction.gap,
         }
         return True, record
+
+
+def _is_symbolic(graph: onnx_ir.Graph) -> bool:
+    kinds = [tensor_type(v) for v in graph.inputs]
+    return any(kind is not None and not kind.is_static for kind in kinds)
 
 
 def taken_names(model: Model) -> set[str]:

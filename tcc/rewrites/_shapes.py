@@ -137,3 +137,37 @@ def is_vector_of_one(kind: str) -> bool:
 def is_integer_scalar(kind: str) -> bool:
     """The type is ``int64[]``."""
     return kind == "int64[]"
+
+
+@text_function
+def computed(operator: str, first: str, second: str) -> str:
+    """The result of integer arithmetic on two known values, one of them a scalar or both of one shape."""
+    a, b = parse_known(first), parse_known(second)
+    if a is None or b is None or a.dtype != "int64" or b.dtype != "int64" or not (a.is_fixed and b.is_fixed):
+        return DECLINED
+    if (a.shape != b.shape and a.shape and b.shape) or max(len(a.shape), len(b.shape)) > 1:
+        return DECLINED
+    length = max(len(a.values), len(b.values))
+    pairs = zip(*(v.values * (length if not v.shape else 1) for v in (a, b)), strict=True)
+    results = [_combined(operator, int(x), int(y)) for x, y in pairs]
+    fits = all(result is not None and abs(result) <= _MAXIMUM for result in results)
+    shape = a.shape or b.shape
+    return Known("int64", shape, tuple(r for r in results if r is not None)).text() if fits else DECLINED
+
+
+def _combined(operator: str, x: int, y: int) -> int | None:
+    """The result; None for a quotient that is not that of positive integers, which runtimes round differently."""
+    if operator == "/":
+        return x // y if x >= 0 and y > 0 else None
+    return {"+": x + y, "-": x - y, "*": x * y}[operator]
+
+
+@text_function
+def viewed(value: str, kind: str) -> str:
+    """A known integer of one element under the shape of this type."""
+    found, after = parse_known(value), parse_kind(kind)
+    if found is None or after is None or found.dtype != "int64" or len(found.values) != 1 or not found.is_fixed:
+        return DECLINED
+    if not after.is_static or after.dtype != "int64":
+        return DECLINED
+    return Known("int64", after.sizes({}), found.values).text()

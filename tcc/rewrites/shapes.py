@@ -8,11 +8,15 @@ from egglog import RewriteOrRule, String, eq, rewrite, rule, set_, union
 
 from tcc.ir.host import given
 from tcc.ir.language import (
+    Add,
     Concat,
+    Div,
     Equal,
     Gather,
+    Mul,
     Shape,
     Slice,
+    Sub,
     Tensor,
     Where,
     cons,
@@ -106,3 +110,14 @@ def entry_of_shape(t: Tensor, e: String, n: String) -> Rewrites:
     """An entry of a shape is its number or the size of its symbol."""
     yield rule(eq(t).to(entry(e)), *given(n, sizes.number(e))).then(union(t).with_(literal(n)))
     yield rule(eq(t).to(entry(e)), sizes.is_symbol(e)).then(union(t).with_(dimension(e)), set_(kind(t)).to("int64[1]"))
+
+
+@exact(Equality.BITS, ONNX, "Add|Sub|Mul|Div", "Shape|Size")
+def size_arithmetic(t: Tensor, a: Tensor, b: Tensor, x: String, y: String, k: String, n: String) -> Rewrites:
+    """Sums, differences, products and quotients of sizes that are known are constants, and so are views of them."""
+    facts = eq(x).to(known(a)), eq(y).to(known(b))
+    for made, operator in ((Add(a, b), "+"), (Sub(a, b), "-"), (Mul(a, b), "*"), (Div(a, b), "/")):
+        yield rule(eq(t).to(made), *facts, *given(n, sizes.computed(String(operator), x, y))).then(set_(known(t)).to(n))
+    yield rule(view(t, a), eq(x).to(known(a)), eq(k).to(kind(t)), *given(n, sizes.viewed(x, k))).then(
+        set_(known(t)).to(n)
+    )

@@ -243,3 +243,33 @@ def entry_of_shape(draw: Draw) -> onnx.ModelProto:
     shaped = draw.declare(draw.node("Reshape", z, draw.node("Shape", x)), declared)
     first = draw.node("Concat", *sizes, draw.constant(np.array([7], np.int64)), axis=0)
     return draw.model(shaped, first, *sizes)
+
+
+def _sizes_combined(draw: Draw, names: list[str | int]) -> onnx.ModelProto:
+    draw.versions(13)
+    x = draw.input_of(draw.array((4, 6)), names=names)
+    shape = draw.node("Shape", x)
+    a = draw.node("Gather", shape, draw.constant(np.array(draw.choice((0, 1)), np.int64)))
+    b = draw.constant(np.array(draw.choice((2, 3)), np.int64))
+    combined = draw.node(draw.choice(("Add", "Sub", "Mul", "Div")), a, b)
+    if draw.chance():
+        combined = op.unsqueeze(draw, combined, [0])
+    return draw.model(draw.node("Mul", x, draw.node("Cast", combined, to=1)))
+
+
+def size_arithmetic(draw: Draw) -> onnx.ModelProto:
+    return _sizes_combined(draw, [4, 6])
+
+
+def size_arithmetic__symbolic(draw: Draw) -> onnx.ModelProto:
+    return _sizes_combined(draw, ["n", "m"])
+
+
+def size_arithmetic__negative(draw: Draw) -> onnx.ModelProto:
+    """Quotients of negative numbers are rounded towards zero."""
+    draw.versions(13)
+    x = draw.input((4, 6), symbols=0.0)
+    size = draw.node("Gather", draw.node("Shape", x), draw.constant(np.array(0, np.int64)))
+    less = draw.node("Sub", size, draw.constant(np.array(7, np.int64)))
+    quotient = draw.node("Div", less, draw.constant(np.array(2, np.int64)))
+    return draw.model(draw.node("Mul", x, draw.node("Cast", quotient, to=1)))
