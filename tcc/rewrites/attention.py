@@ -162,7 +162,8 @@ def scale_into_attention(
         (Attention(Mul(q, c), k, v, m, absent(), absent(), n), Attention(q, k, v, m, absent(), absent(), y)),
         (Attention(k, Mul(q, c), v, m, absent(), absent(), n), Attention(k, q, v, m, absent(), absent(), y)),
     ):
-        yield rewrite(scaled).to(
+        # What has the factor apart is never better: to offer both for every layer makes the choice harder to solve.
+        yield rewrite(scaled, subsume=True).to(
             made, eq(z).to(known(c)), number.is_positive(z), eq(kq).to(kind(q)), eq(ks).to(kind(Mul(q, c))),
             attention.keeps_shape(ks, kq), *given(y, attention.rescaled(n, z)),
         )  # fmt: skip

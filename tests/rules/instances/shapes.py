@@ -14,6 +14,7 @@ COMPANIONS = {
     "where_on_shapes": ("size_of_symbol", "shape_from_sizes", "entry_of_shape"),
     "shape_from_sizes": ("size_of_symbol", "entry_of_shape"),
     "entry_of_shape": ("size_of_symbol", "shape_from_sizes"),
+    "size_arithmetic": ("gather_of_shape",),
 }
 
 
@@ -234,11 +235,11 @@ def shape_from_sizes__other_order(draw: Draw) -> onnx.ModelProto:
 
 
 def entry_of_shape(draw: Draw) -> onnx.ModelProto:
-    """A shape taken whole from one input, and its sizes gathered from another."""
+    """A shape taken whole from one input, and its sizes gathered from another with one more dimension."""
     draw.versions(11)
     x, declared = _symbolic(draw)
-    y = draw.input_of(draw.array(x.shape), names=declared)
-    sizes = [_gathered(draw, y, [at]) for at, size in enumerate(declared) if isinstance(size, str)]
+    y = draw.input_of(draw.array((9, *x.shape)), names=[9, *declared])
+    sizes = [_gathered(draw, y, [at + 1]) for at, size in enumerate(declared) if isinstance(size, str)]
     z = draw.input_of(draw.array((int(np.prod(x.shape)),)), names=["all"])
     shaped = draw.declare(draw.node("Reshape", z, draw.node("Shape", x)), declared)
     first = draw.node("Concat", *sizes, draw.constant(np.array([7], np.int64)), axis=0)

@@ -7,7 +7,8 @@ from __future__ import annotations
 from egglog import String, eq, rewrite, rule, set_, union
 
 from tcc.ir.host import given
-from tcc.ir.language import Equal, Gather, Shape, Slice, Tensor, Where, dimension, kind, known, literal
+from tcc.ir.language import Div, Equal, Gather, Shape, Slice, Sub, Tensor, Where, dimension, kind, known, literal
+from tcc.rewrites import _shapes as sizes
 from tests.rules.wrong import _conditions as flawed
 from tests.rules.wrong._seeding import Rewrites, seeded
 
@@ -41,3 +42,12 @@ def slice_of_shape__any_step(t: Tensor, x: Tensor, s: Tensor, e: Tensor, c: Tens
 def where_on_shapes__never_equal(t: Tensor, a: Tensor, b: Tensor, x: Tensor, y: Tensor) -> Rewrites:
     """No size is the number that it is compared with."""
     yield rule(eq(t).to(Where(Equal(a, b), x, y))).then(union(t).with_(y))
+
+
+@seeded
+def size_arithmetic__turned(t: Tensor, a: Tensor, b: Tensor, x: String, y: String, n: String) -> Rewrites:
+    """b - a and b / a in place of a - b and a / b."""
+    for made, operator in ((Sub(a, b), "-"), (Div(a, b), "/")):
+        yield rule(
+            eq(t).to(made), eq(x).to(known(a)), eq(y).to(known(b)), *given(n, sizes.computed(String(operator), y, x))
+        ).then(set_(known(t)).to(n))
