@@ -130,8 +130,7 @@ class _GraphRun:
             siblings.join_siblings(imported, opset)
         chosen, operators = relevant(self.options.rules(), frozenset(imported.operators), opset)
         limits = Limits(self.options.nodes, self.options.iterations)
-        # Where sizes are symbols, what rules find out about them is carried on through the imported nodes as well.
-        made = operators if _is_symbolic(self.graph) else made_by(chosen)
+        made = _retyped(self.graph, operators, made_by(chosen))
         ended = saturate(
             imported.egraph,
             [r.text for r in chosen],
@@ -167,9 +166,13 @@ class _GraphRun:
         return True, record
 
 
-def _is_symbolic(graph: onnx_ir.Graph) -> bool:
+def _retyped(graph: onnx_ir.Graph, operators: frozenset[str], made: frozenset[str]) -> frozenset[str]:
+    """Operators whose types are inferred: those that rules make, and all where sizes are symbols.
+
+    What rules find out about symbols is so carried on through the imported nodes.
+    """
     kinds = [tensor_type(v) for v in graph.inputs]
-    return any(kind is not None and not kind.is_static for kind in kinds)
+    return operators if any(kind is not None and not kind.is_static for kind in kinds) else made
 
 
 def taken_names(model: Model) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from egglog import RewriteOrRule, String, eq, rewrite, rule, union
+from egglog import RewriteOrRule, String, eq, ne, rewrite, rule, union
 
 from tcc.ir.host import given
 from tcc.ir.language import (
@@ -165,7 +165,7 @@ def scale_into_attention(
         # What has the factor apart is never better: to offer both for every layer makes the choice harder to solve.
         yield rewrite(scaled, subsume=True).to(
             made, eq(z).to(known(c)), number.is_positive(z), eq(kq).to(kind(q)), eq(ks).to(kind(Mul(q, c))),
-            attention.keeps_shape(ks, kq), *given(y, attention.rescaled(n, z)),
+            attention.keeps_shape(ks, kq), *given(y, attention.rescaled(n, z)), ne(y).to(n),
         )  # fmt: skip
 
 
