@@ -130,11 +130,10 @@ class _GraphRun:
             siblings.join_siblings(imported, opset)
         chosen, operators = relevant(self.options.rules(), frozenset(imported.operators), opset)
         limits = Limits(self.options.nodes, self.options.iterations)
-        made = _retyped(self.graph, operators, made_by(chosen))
         ended = saturate(
             imported.egraph,
             [r.text for r in chosen],
-            translated.analysis_for(operators, made, opset),
+            translated.analysis_for(operators, _retyped(self.graph, operators, chosen), opset),
             limits,
         )
         frozen = freeze(imported.egraph)
@@ -166,13 +165,13 @@ class _GraphRun:
         return True, record
 
 
-def _retyped(graph: onnx_ir.Graph, operators: frozenset[str], made: frozenset[str]) -> frozenset[str]:
+def _retyped(graph: onnx_ir.Graph, operators: frozenset[str], chosen: tuple[Stored, ...]) -> frozenset[str]:
     """Operators whose types are inferred: those that rules make, and all where sizes are symbols.
 
     What rules find out about symbols is so carried on through the imported nodes.
     """
     kinds = [tensor_type(v) for v in graph.inputs]
-    return operators if any(kind is not None and not kind.is_static for kind in kinds) else made
+    return operators if any(kind is not None and not kind.is_static for kind in kinds) else made_by(chosen)
 
 
 def taken_names(model: Model) -> set[str]:
