@@ -15,7 +15,7 @@ from benchmarks.children import Answer
 
 METHODS = ("random", "l1", "tcc")
 """``random`` and ``l1``: the same part of every group, no recovery. ``tcc``: the pass's defaults."""
-_SEARCH = 7
+_SEARCH = 6
 
 
 def judge(name: str, part: float, method: str, samples: int, limit: int | None) -> dict[str, Any]:
@@ -39,12 +39,15 @@ def judge(name: str, part: float, method: str, samples: int, limit: int | None) 
 
 def _pruned(case: Any, feeds: list[Any], part: float, method: str) -> tuple[Any, dict[str, Any]]:
     """The pruned model and the facts; plain methods search for the ratio that leaves what is asked for."""
+    from tcc import frontends
+
+    simple, _ = _run(frontends.load(case.model), feeds, "canonicalize,inline,fold,simplify", data=False)
     if method == "tcc":
-        return _run(case, feeds, f"prune{{macs={part}}}", data=True)
+        return _run(simple, feeds, f"prune{{macs={part}}}", data=True)
     low, high, best = 0.0, 0.98, None
     for _ in range(_SEARCH):
         ratio = (low + high) / 2
-        found = _run(case, feeds, f"prune{{ratio={ratio},importance={method},recover=false}}", data=False)
+        found = _run(simple, feeds, f"prune{{ratio={ratio},importance={method},recover=false}}", data=False)
         before, after = found[1].get("operations", (1.0, 1.0))
         if after <= part * before:
             best, high = found, ratio
@@ -56,8 +59,7 @@ def _pruned(case: Any, feeds: list[Any], part: float, method: str) -> tuple[Any,
     return best
 
 
-def _run(case: Any, feeds: list[Any], step: str, *, data: bool) -> tuple[Any, dict[str, Any]]:
-    from tcc import frontends
+def _run(model: Any, feeds: list[Any], steps: str, *, data: bool) -> tuple[Any, dict[str, Any]]:
     from tcc.passes.base import Context
     from tcc.passes.pipeline import parse
     from tcc.targets import parse_target
@@ -65,8 +67,8 @@ def _run(case: Any, feeds: list[Any], step: str, *, data: bool) -> tuple[Any, di
     context = Context(
         parse_target("x86-64-vnni"), feeds=tuple(feeds[:2]), calibration=tuple(feeds) if data else None
     )  # fmt: skip
-    model, facts = frontends.load(case.model), dict[str, Any]()
-    for one in parse(f"canonicalize,inline,fold,simplify,{step}"):
+    model, facts = model.clone(), dict[str, Any]()
+    for one in parse(steps):
         result = one.run(model, context)
         model, facts = result.model, dict(result.facts)
     return model, facts

@@ -78,6 +78,9 @@ class Path:
             group, (_, share, gain) = min(
                 ((g, offer) for g, offer in offers.items() if offer), key=lambda pair: (pair[1][0], pair[0].name)
             )
+            # A large step is taken in small ones, so that a budget between them can be met.
+            between = _GRID[_GRID.index(shares[group]) + 1 : _GRID.index(share)]
+            found += [Step({**shares, group: s}, cost - self._gain(group, shares, s)) for s in between]
             shares[group], cost = share, cost - gain
             found.append(Step(dict(shares), cost))
             for g in near[group]:
@@ -87,12 +90,9 @@ class Path:
     def _offer(self, group: Group, shares: dict[Group, float]) -> tuple[float, float, Cost] | None:
         """The best next part of a group: loss for gain, the part, and the gain; None where nothing is left."""
         now = _GRID.index(shares[group])
-        around = {g: s for g, s in shares.items() if g is not group}
-        context = kept(self.removal({g: around[g] for g in around if self._meet(g, group)}))
-        before = self._with(context, group, shares[group])
         best: tuple[float, float, Cost] | None = None
         for at in range(now + 1, len(_GRID)):
-            gain = self.costs.gain(group, before, self._with(context, group, _GRID[at]))
+            gain = self._gain(group, shares, _GRID[at])
             saved = self.measure(gain)
             if saved <= 0:
                 continue
@@ -100,6 +100,12 @@ class Path:
             if best is None or price < best[0]:
                 best = (price, _GRID[at], gain)
         return best
+
+    def _gain(self, group: Group, shares: Mapping[Group, float], share: float) -> Cost:
+        """What shrinking one group to a part saves, the groups around it as they are."""
+        around = {g: s for g, s in shares.items() if g is not group and self._meet(g, group)}
+        context = kept(self.removal(around))
+        return self.costs.gain(group, self._with(context, group, shares[group]), self._with(context, group, share))
 
     def _with(self, keep: Mapping[Any, np.ndarray], group: Group, share: float) -> dict[Any, np.ndarray]:
         own = kept(self.removal({group: share}))

@@ -9,6 +9,7 @@ from tcc.diagnostics import TccError
 from tcc.ir.channels import Groups, find
 from tcc.ir.channels.sharing import join_vectors, split_vectors
 from tcc.ir.model import Model
+from tcc.passes._prune_feeds import proving_feeds
 from tcc.passes._prune_filters import allowed
 from tcc.passes._prune_selection import Selection, found_facts
 from tcc.passes.base import Context, Effect, Pass, PassResult
@@ -85,12 +86,13 @@ class Prune(Pass):
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Prune the top-level graph."""
-        feeds = tuple(context.feeds or context.calibration or ())[:2]
-        if not feeds:
+        given = tuple(context.feeds or context.calibration or ())
+        if not given:
             return _declined(model, "there are no inputs that run through the model")
         work = Canonicalize().run(model.clone(), context).model
         split_vectors(work)
         try:
+            feeds = proving_feeds(work, given)
             groups = find(work, feeds)
         except TccError as error:
             return _declined(model, error.diagnostics[0].message)
