@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tcc
 from tcc import backends, cli
-from tcc.compiler import budgets, search
+from tcc.compiler import budgets, levels, search
 from tcc.compiler.budgets import Budgets, Cost, Limit
 from tcc.compiler.search import Point
 from tcc.diagnostics import Exit, TccError
@@ -23,6 +23,13 @@ from tcc.passes.compress import Compress
 from tcc.passes.manager import Instrument, Record
 
 TARGET = "x86-64-vnni"
+
+
+@pytest.fixture(autouse=True)
+def unpruned(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of these tests are about one branch, and pruning takes long."""
+    if not request.node.name.startswith("test_pruned"):
+        monkeypatch.setattr(levels, "PRUNED", ())
 
 
 def point(loss: float, nbytes: float, seconds: float) -> Point:
@@ -201,3 +208,14 @@ def test_the_front_is_written_as_models_that_run(digits: Path, tmp_path: Path) -
         with np.load(evaluation(digits)) as loaded:
             (scores,) = backends.backend("onnxruntime").load(path).run({"image": loaded["image"][:8]})
         assert scores.shape == (8, 10)
+
+
+def test_pruned_shapes_are_tried_until_they_lose_too_much(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(levels, "PRUNED", ("prune{macs=0.9},simplify", "prune{macs=0.01},simplify"))
+    made = tcc.compile(digits / "digits.onnx", 3, TARGET, calibration=digits / "digits_calib.npz", jobs=1)
+    said = [d["message"] for d in made.report["diagnostics"] if d["code"] == "N0703"]
+    (stopped,) = [message for message in said if "macs=0.01" in message]
+    assert "alone loses" in stopped
+    shapes = [p["pipeline"].partition(",")[0] for p in made.report["search"]]
+    assert "prune{macs=0.01}" not in shapes
+    assert "prune{macs=0.9}" in shapes or any("macs=0.9" in message for message in said)

@@ -27,7 +27,7 @@ PROMISES = {
 }
 """What each level promises, in a line."""
 
-PRUNED: tuple[str, ...] = ()
+PRUNED = tuple(f"prune{{macs={share}}},simplify" for share in (0.9, 0.75, 0.5, 0.3))
 """What the search of a lossy level tries before the level's lossy passes, in the order of growing loss."""
 
 OBJECTIVES = {"3": "latency", "s": "size", "z": "size"}
