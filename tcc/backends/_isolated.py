@@ -24,6 +24,11 @@ class Remote:
         self._worker = worker
         self.facts = facts
 
+    @property
+    def outputs(self) -> list[str]:
+        """The outputs' names, in order; none where the artefact does not tell."""
+        return list(self.facts.get("outputs", ()))
+
     def run(self, feeds: Mapping[str, Any]) -> list[Any]:
         """The outputs in the model's order; raises what ``Worker.call`` raises."""
         return self._worker.call("run", arrays=feeds)[1]

@@ -55,6 +55,7 @@ class Server:
             "precision": names.get(taken, taken),
             "threads": self._compiled.get_property("INFERENCE_NUM_THREADS"),
             "inputs": [port.any_name for port in self._compiled.inputs],
+            "outputs": [port.any_name for port in self._compiled.outputs],
         })  # fmt: skip
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Reply:
