@@ -38,7 +38,7 @@ class Tvm(Isolated):
         "float32", "float64", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
         "bool",
     })  # fmt: skip
-    opset: ClassVar[int] = 23
+    opset: ClassVar[int] = 22
     ir_version: ClassVar[int] = 13
     emits: ClassVar[str] = "tvm"
     suffix: ClassVar[str] = ".so"

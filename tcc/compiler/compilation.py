@@ -72,7 +72,7 @@ class Compilation(Request):
 
     def _check_arguments(self) -> None:
         if self.emit != emitting.ONNX:
-            emitting.require_emitter(self.emit)
+            self.target = emitting.narrowed(self.target, self.emit)
         warnings.check_names(self.warnings_as_errors)
         if not 0 <= self.budgets.loss <= 1:
             message = f"the loss budget is {self.budgets.loss:g}, should be between 0 and 1"

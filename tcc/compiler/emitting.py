@@ -17,6 +17,7 @@ from tcc.ir.equality import compare
 from tcc.ir.execution import Runner
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
+from tcc.targets import Target
 
 ONNX = "onnx"
 Feed = Mapping[str, Any]
@@ -59,6 +60,11 @@ def require_emitter(kind: str) -> Backend:
         notes = (f"{', '.join(others)} would do as well, and is not installed either",) if others else ()
         raise TccError(Exit.BACKEND, [Diagnostic(problem.code, problem.message, "", notes, problem.help)])
     return chosen
+
+
+def narrowed(target: Target, kind: str) -> Target:
+    """The target with no newer opset than what writes this kind of artefact takes; raises as ``require_emitter``."""
+    return replace(target, max_opset=min(target.max_opset, require_emitter(kind).opset))
 
 
 @dataclass(frozen=True)
