@@ -60,6 +60,7 @@ def test_what_is_padded_is_paid_for() -> None:
     assert price(Tile(8, 48), 8, 48, 512, WIDE) < price(Tile(8, 48), 8, 49, 512, WIDE)
     assert plan((197,), 768, 192, WIDE).tile.rows >= 4
     assert plan((1,), 1000, 512, WIDE).tile.rows == 1
+    assert plan((196,), 256, 1024, WIDE).tile.rows <= WIDE.ways  # rows a page apart evict each other
 
 
 @pytest.mark.parametrize("outer", [(1, 56, 56), (2, 7, 7), (1, 25, 5), (3, 197), (1, 13, 17)])
