@@ -15,6 +15,8 @@ from tcc.cost_models._fusions import Pattern
 from tcc.cost_models.roofline import Roofline
 from tcc.ir.inference import annotate, fixed_types
 from tcc.passes._pricing import predicted_seconds, whole_program
+from tcc.passes.base import Context
+from tcc.passes.simplify import Simplify
 from tcc.targets import parse_target
 from tests.quantized_models import Builder, optimised
 
@@ -147,6 +149,16 @@ def test_the_kernels_are_those_that_onnxruntime_runs(name: str) -> None:
     if "QLinearConv" in run:
         del run["Transpose"]
     assert predicted(model) == run
+
+
+def test_a_normalisation_of_a_large_convolution_becomes_its_bias() -> None:
+    b = Builder()
+    weight = b.constant(b.random.normal(size=(64, 3, 7, 7)))
+    y = b.op("Conv", b.input(1, 3, 224, 224), weight, strides=[2, 2], pads=[3] * 4)
+    y = b.op("BatchNormalization", y, *(b.constant(b.random.random(64) + 0.5) for _ in range(4)))
+    loaded = frontends.load(b.model(b.op("Relu", y)))
+    simplified = Simplify().run(loaded, Context(TARGET)).model
+    assert simplified.operator_counts == {"Conv": 1, "Relu": 1}
 
 
 def test_symbols_size_what_is_computed_from_the_inputs_shapes() -> None:

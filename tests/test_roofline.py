@@ -33,7 +33,7 @@ def price(operator: str, inputs: list[TensorType | None], output: TensorType, **
 IMAGE, RESULT = tensor(2, 16, 28, 28), tensor(2, 32, 14, 14)
 COUNTED: list[tuple[str, list[TensorType | None], TensorType, dict[str, Any], float]] = [
     ("Conv", [IMAGE, tensor(32, 16, 3, 3)], RESULT, {}, 2 * (2 * 32 * 14 * 14) * (16 * 9)),
-    ("Conv", [IMAGE, tensor(32, 16, 3, 3), tensor(32)], RESULT, {}, (2 * 32 * 14 * 14) * (2 * 16 * 9 + 1)),
+    ("Conv", [IMAGE, tensor(32, 16, 3, 3), tensor(32)], RESULT, {}, 2 * (2 * 32 * 14 * 14) * (16 * 9)),
     ("Conv", [IMAGE, tensor(32, 4, 3, 3)], RESULT, {"group": 4}, 2 * (2 * 32 * 14 * 14) * (4 * 9)),
     ("Conv", [tensor(1, 8, 50), tensor(4, 8, 5)], tensor(1, 4, 46), {}, 2 * 4 * 46 * 8 * 5),
     ("ConvTranspose", [tensor(1, 8, 7, 7), tensor(8, 4, 2, 2)], tensor(1, 4, 14, 14), {}, 2 * 8 * 49 * 4 * 4),

@@ -82,18 +82,18 @@ def _kernel(node: Node) -> int:
     return math.prod(_integer(size, 1) for size in kernel)
 
 
-def convolution(weight: int, bias: int) -> Callable[[Node], float]:
-    """Each result gathers its taps; a bias adds one operation a result."""
+def convolution(weight: int) -> Callable[[Node], float]:
+    """Each result gathers its taps; a bias is what its sum begins with, in place of zero."""
 
     def operations(node: Node) -> float:
-        return node.results * (2.0 * _taps(node, weight) + (node.input(bias).elements > 0))
+        return node.results * 2.0 * _taps(node, weight)
 
     return operations
 
 
 def transposed_convolution(node: Node) -> float:
     """Each input element is scattered through the weight [C, M/group, k...]."""
-    return 2.0 * node.input(0).elements * _taps(node, 1) + node.results * (node.input(2).elements > 0)
+    return 2.0 * node.input(0).elements * _taps(node, 1)
 
 
 def product(node: Node) -> float:
@@ -186,11 +186,11 @@ def _all(names: str, count: Count) -> dict[str, Count]:
 
 
 COUNTS: dict[str, Count] = {
-    **_all("Conv FusedConv NhwcFusedConv", Count(convolution(1, 2), DENSE, channels)),
-    **_all("ConvInteger", Count(convolution(1, 9), INTEGER, channels, integer=True)),
-    **_all("QLinearConv", Count(convolution(3, 8), INTEGER, channels, integer=True)),
+    **_all("Conv FusedConv NhwcFusedConv", Count(convolution(1), DENSE, channels)),
+    **_all("ConvInteger", Count(convolution(1), INTEGER, channels, integer=True)),
+    **_all("QLinearConv", Count(convolution(3), INTEGER, channels, integer=True)),
     **_all("ConvTranspose", Count(transposed_convolution, DENSE, channels)),
-    **_all("DeformConv", Count(convolution(1, 3), GROUPED)),
+    **_all("DeformConv", Count(convolution(1), GROUPED)),
     **_all("MatMul FusedMatMul MatMulNBits", Count(product, DENSE, columns)),
     **_all("Gemm FusedGemm", Count(affine_product, DENSE, columns)),
     **_all("MatMulInteger QLinearMatMul DynamicQuantizeMatMul MatMulIntegerToFloat QGemm",
