@@ -219,3 +219,18 @@ def test_pruned_shapes_are_tried_until_they_lose_too_much(digits: Path, monkeypa
     shapes = [p["pipeline"].partition(",")[0] for p in made.report["search"]]
     assert "prune{macs=0.01}" not in shapes
     assert "prune{macs=0.9}" in shapes or any("macs=0.9" in message for message in said)
+
+
+def test_a_budget_of_bytes_is_met_by_the_program_inside(digits: Path) -> None:
+    free = tcc.compile(digits / "digits.onnx", 3, TARGET, calibration=digits / "digits_calib.npz", jobs=1)
+    limit = int(free.report["result"]["bytes"] * 1.02)
+    with_size = tcc.compile(
+        digits / "digits.onnx", 3, TARGET, calibration=digits / "digits_calib.npz", max_size=limit, jobs=1
+    )
+    assert with_size.report["result"]["bytes"] <= limit
+    aimed = tcc.compile(
+        digits / "digits.onnx", 3, TARGET, calibration=digits / "digits_calib.npz", objective="size", jobs=1
+    )
+    pipelines = [p["pipeline"] for p in aimed.report["search"]]
+    assert "compress{objective=size}" in pipelines
+    assert aimed.report["result"]["bytes"] <= free.report["result"]["bytes"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from tcc.compiler.budgets import Budgets, Cost
 from tcc.compiler.request import Request
 from tcc.compiler.search import Point, Search
 from tcc.compiler.shipping import as_written
+from tcc.compiler.speed import HOWEVER_SLOW, MARGIN, PREDICTED_MARGIN
 from tcc.cost_models.memory import Memory
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
 from tcc.passes.base import Context, Effect, Pass
+from tcc.passes.compress import Compress
 from tcc.passes.manager import Outcome, Snapshot, Stages, Verifier, run_passes
 from tcc.passes.pipeline import parse, unparse
 from tcc.targets.native import processors
@@ -50,6 +53,8 @@ class Programs:
     points: list[Point] = field(default_factory=list)
     chosen: Point | None = None
     _written: dict[int, tuple[Snapshot, tuple[Path, ...]]] = field(default_factory=dict)
+    _seen: list[float] = field(default_factory=list)
+    """Seconds of the forms in the order in which they came: the input, the exact form, the others."""
     _unit: float = 0.0
     """Seconds that a run of the input takes: all latencies are ratios to it, measured in turns."""
 
@@ -62,9 +67,10 @@ class Programs:
         passes = self._possible(original)
         at = next((i for i, step in enumerate(passes) if step.promises is Effect.LOSSY), len(passes))
         first, rest = passes[:at], passes[at:]
+        limits = self.asked.budgets
         context = Context(
-            self.asked.target, self.asked.symbols, (), self.samples, self.asked.budgets.loss, self.asked.seconds,
-            self.asked.log,
+            self.asked.target, self.asked.symbols, (), self.samples, limits.loss,
+            math.inf if limits.nbytes is None else limits.nbytes.of(nbytes), self.asked.seconds, self.asked.log,
         )  # fmt: skip
         start = run_passes(
             model, first, context, original=original, verifier=self.verifier, instruments=self.asked.instruments
@@ -141,14 +147,24 @@ class Programs:
     def _branches(self, rest: tuple[Pass, ...]) -> tuple[list[Branch], tuple[Pass, ...]]:
         lossy = [i for i, step in enumerate(rest) if step.promises is Effect.LOSSY]
         end = lossy[-1] + 1 if lossy else 0
-        then, suffix = rest[:end], rest[end:]
+        aims = [self.asked.objective]
+        if self.asked.objective == "size" and self.asked.level not in HOWEVER_SLOW:
+            aims.append("latency")  # the smallest may turn out to be too slow
+        thens = dict.fromkeys(tuple(self._aimed(step, aim) for step in rest[:end]) for aim in aims)
+        suffix = rest[end:]
         shapes = ["", *levels.PRUNED] if self.asked.level and self.samples else [""]
         shares = (0.125, 0.25, 0.5, 1.0) if self.asked.pareto else (1.0,)
         branches = [
-            Branch(parse(shape), then, share) for shape in shapes if shape or then
+            Branch(parse(shape), then, share) for shape in shapes for then in thens if shape or then
             for share in (shares if not shape else (1.0,))
         ]  # fmt: skip
         return branches, suffix
+
+    def _aimed(self, step: Pass, objective: str) -> Pass:
+        """The pass with this objective; one that was named with its options keeps them."""
+        if not self.asked.level or not isinstance(step, Compress):
+            return step
+        return replace(step, objective=objective)
 
     def _cost(self, snapshot: Snapshot, loss: float, nbytes: int) -> Cost:
         """What a form costs; the input's bytes are those of its own files."""
@@ -159,14 +175,25 @@ class Programs:
         seconds = report.predicted_seconds(model, self.asked.target, self.asked.symbols)
         memory = Memory(self.asked.symbols).peak(model).total
         if not self._is_measurable():
-            return Cost(loss, size, seconds, memory=memory)
+            return self._compared(Cost(loss, size, seconds, memory=memory), snapshot, PREDICTED_MARGIN, "predicted")
         assert self.verifier is not None
         backend = backends.backend("onnxruntime")
         original = self._files(self.loss.original)[0]
         pair = measuring.measure(original, files[0], self.verifier.feeds, self.asked.target, backend)
         self._unit = self._unit or pair.latency_a
-        slower = pair.verdict == "slower" and self.asked.objective == "latency" and bool(snapshot.label)
-        return Cost(loss, size, seconds, pair.ratio * self._unit, pair.text() if slower else "", memory)
+        made = Cost(loss, size, seconds, pair.ratio * self._unit, memory=memory)
+        return self._compared(made, snapshot, max(MARGIN, pair.noise, pair.high / pair.ratio - 1), "measured")
+
+    def _compared(self, cost: Cost, snapshot: Snapshot, margin: float, how: str) -> Cost:
+        """The cost, saying so where the form is slower than the input or the exact form, which are seen first."""
+        self._seen.append(cost.run)
+        if not self.asked.level or self.asked.level in HOWEVER_SLOW or not snapshot.label:
+            return cost
+        for before, name in zip(self._seen[:2], ("the input", "the exact form"), strict=False):
+            if cost.run > before * (1 + margin):
+                slower = f"it is {how} to take {1e6 * cost.run:.4g} µs, {name} {1e6 * before:.4g} µs"
+                return replace(cost, slower=slower)
+        return cost
 
     def _files(self, snapshot: Snapshot) -> tuple[Path, ...]:
         if not snapshot.label and snapshot.files:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from tcc.cost_models.roofline import Roofline
+from tcc.diagnostics import Exit, TccError
 from tcc.ir import emission, importing, translated
 from tcc.ir.calibration import Observation
 from tcc.ir.frozen import Frozen, freeze
@@ -23,6 +25,8 @@ from tcc.rewrites.lossy import Evidence, Offer, techniques
 from tcc.rewrites.rule import made_by, relevant
 
 _JOINING = frozenset({"cast_there_and_back", "cast_to_own_type"})
+_MARGIN = 0.99
+"""The part of a budget of bytes that the predicted file may take."""
 _LOSS_PRICE = 0.05
 """What the whole loss budget is worth, as a part of the objective: accuracy is not given away for nothing."""
 _OBJECTIVES = {
@@ -102,13 +106,23 @@ class Attempt:
         weights = _OBJECTIVES[self.objective]
         plain = choosing.problem(weights, Budgets(nbytes=None))
         without = choosing.extract(plain, self.context.seconds).extraction
+        spent = choosing.spent()
+        # The file's bytes are known to about a percent before it is written.
+        most = min(spent.nbytes or math.inf, _MARGIN * self.context.max_bytes)
         budgets = replace(
-            choosing.spent(), nodes=None, loss=self.context.max_loss,
+            spent, nodes=None, nbytes=most, loss=self.context.max_loss,
             seconds=None if self.slower else without.price.seconds * (1 + 1e-9),
         )  # fmt: skip
         if self.context.max_loss:
             weights = replace(weights, loss=_LOSS_PRICE * without.objective / self.context.max_loss)
-        return choosing.extract(choosing.problem(weights, budgets, edges=edges, loss=loss), self.context.seconds)
+        try:
+            return choosing.extract(choosing.problem(weights, budgets, edges=edges, loss=loss), self.context.seconds)
+        except TccError as error:
+            if error.exit_code is not Exit.INFEASIBLE or most == spent.nbytes:
+                raise
+        # Nothing fits into so few bytes: the nearest that there is, for the user to see how near that comes.
+        smallest = choosing.problem(_OBJECTIVES["size"], replace(budgets, nbytes=spent.nbytes), edges=edges, loss=loss)
+        return choosing.extract(smallest, self.context.seconds)
 
     def emit(self, choice: Choice) -> None:
         """Write the chosen program into this attempt's own model."""

@@ -41,7 +41,8 @@ class Stages:
         digest = hashlib.sha256()
         _feed_snapshot(digest, before)
         parts = [
-            text, repr(context.target), sorted(context.symbols.items()), context.max_loss, context.seconds,
+            text, repr(context.target), sorted(context.symbols.items()), context.max_loss, context.max_bytes,
+            context.seconds,
             [(name, _version(name)) for name in _VERSIONS],
         ]  # fmt: skip
         digest.update(repr(parts).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ class Context:
         feeds: inputs that exercise the model, for passes that look at activations.
         calibration: the user's calibration data, None where there is none.
         max_loss: the loss budget of lossy passes, relative.
+        max_bytes: the budget of the file's bytes.
         seconds: the limit on a solver's time.
         log: called with a line of text and its verbosity (0: always, 1: ``-v``, 2: ``-vv``).
     """
@@ -46,6 +48,7 @@ class Context:
     feeds: tuple[Mapping[str, Any], ...] = ()
     calibration: tuple[Mapping[str, Any], ...] | None = None
     max_loss: float = 0.01
+    max_bytes: float = math.inf
     seconds: float = 10.0
     log: Callable[[str, int], None] = silent
 
