@@ -154,7 +154,7 @@ def test_the_kernels_are_those_that_onnxruntime_runs(name: str) -> None:
 def test_a_normalisation_of_a_large_convolution_becomes_its_bias() -> None:
     b = Builder()
     weight = b.constant(b.random.normal(size=(64, 3, 7, 7)))
-    y = b.op("Conv", b.input(1, 3, 224, 224), weight, strides=[2, 2], pads=[3] * 4)
+    y = b.op("Conv", b.input(1, 3, 4096, 4096), weight, strides=[2, 2], pads=[3] * 4)
     y = b.op("BatchNormalization", y, *(b.constant(b.random.random(64) + 0.5) for _ in range(4)))
     loaded = frontends.load(b.model(b.op("Relu", y)))
     simplified = Simplify().run(loaded, Context(TARGET)).model

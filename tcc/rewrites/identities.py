@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from egglog import RewriteOrRule, String, eq, rewrite
 
@@ -30,6 +30,7 @@ from tcc.ir.language import (
     Sub,
     Sum,
     Tensor,
+    Tensors,
     Tile,
     Where,
     absent,
@@ -132,6 +133,22 @@ def concat_of_split(x: Tensor, s: Tensor, a: String, b: String) -> Rewrites:
         for i in reversed(range(parts)):
             inputs = cons(project(Split(x, s, a), i), inputs)
         yield rewrite(Concat(inputs, b)).to(x, when.splits_as_concat(a, b, parts))
+
+
+@exact(Equality.BITS, ONNX, "Concat")
+def concat_of_concat(x: Tensor, y: Tensor, z: Tensor, u: Tensor, p: Tensors, a: String) -> Rewrites:
+    """Concat(Concat(x, y), z) = Concat(x, Concat(y, z)) = Concat(x, y, z), two to four at the front, the last one."""
+    for heads in ((x, y), (x, y, z), (x, y, z, u)):
+        inner = Concat(_before(heads, nil()), a)
+        yield rewrite(Concat(cons(inner, p), a)).to(Concat(_before(heads, p), a))
+    for others in ((x,), (x, y), (x, y, z)):
+        yield rewrite(Concat(_before(others, cons(Concat(p, a), nil())), a)).to(Concat(_before(others, p), a))
+
+
+def _before(heads: Iterable[Tensor], tail: Tensors) -> Tensors:
+    for head in reversed(tuple(heads)):
+        tail = cons(head, tail)
+    return tail
 
 
 @exact(Equality.VALUE, f"{IEEE}: x + 0 loses the sign of -0", "Add")

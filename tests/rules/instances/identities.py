@@ -227,6 +227,28 @@ def concat_of_split__other_order(draw: Draw) -> onnx.ModelProto:
     return draw.model(draw.node("Concat", *(parts[i] for i in chosen), axis=1))
 
 
+def concat_of_concat(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    parts = _joinable(draw, draw.integer(3, 5))
+    at = draw.choice(("front", "end"))
+    count = draw.integer(2, 4) if at == "front" else draw.integer(1, len(parts) - 1)
+    inner = draw.node("Concat", *(parts[:count] if at == "front" else parts[-count:]), axis=1)
+    outer = (inner, *parts[count:]) if at == "front" else (*parts[:-count], inner)
+    return draw.model(draw.node("Concat", *outer, axis=1))
+
+
+def _joinable(draw: Draw, count: int) -> list[Value]:
+    return [draw.tensor((2, draw.integer(1, 3), 2), symbols=0.0) for _ in range(count)]
+
+
+def concat_of_concat__other_axis(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    x, y, z, u = (draw.input((2, 2, 2), symbols=0.0) for _ in range(4))
+    first, second = draw.choice(((0, 1), (1, 0), (1, 2), (2, 1), (-1, 1), (1, -1)))
+    parts = [draw.node("Concat", x, y, axis=first), draw.node("Concat", z, u, axis=first)]
+    return draw.model(draw.node("Concat", *draw.shuffled(parts), axis=second))
+
+
 def negate_twice(draw: Draw) -> onnx.ModelProto:
     draw.versions(7)
     x = draw.tensor(draw.shape(), draw.choice(("float32", "float64", "int64", "int32")))

@@ -20,6 +20,7 @@ from tcc.ir.language import (
     Split,
     Sub,
     Tensor,
+    Tensors,
     Where,
     cons,
     kind,
@@ -77,6 +78,12 @@ def concat_of_split__turned(x: Tensor, s: Tensor, a: String, b: String) -> Rewri
     node = Split(x, s, a)
     parts = cons(project(node, 1), cons(project(node, 0), cons(project(node, 2), nil())))
     yield rewrite(Concat(parts, b)).to(x, when.splits_as_concat(a, b, 3))
+
+
+@seeded
+def concat_of_concat__any_axis(x: Tensor, y: Tensor, p: Tensors, a: String, b: String) -> Rewrites:
+    """The axes need not be the same."""
+    yield rewrite(Concat(cons(Concat(cons(x, cons(y, nil())), a), p), b)).to(Concat(cons(x, cons(y, p)), b))
 
 
 @seeded
