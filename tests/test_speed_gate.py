@@ -106,3 +106,29 @@ def test_slower_results_fall_back_and_say_why(tmp_path: Path, monkeypatch: pytes
     named = tcc.compile(model, passes="simplify", output=tmp_path / "named.onnx", measure=True)
     assert named.report["shipped"] == "the model after simplify"
     assert [d.code for d in named.diagnostics if d.code == "W0705"] == ["W0705"]
+
+
+def test_sizes_that_only_folding_tells_are_those_of_the_input_too() -> None:
+    """An unpriced input would seem faster than the form whose sizes are known."""
+    value, node = onnx.TensorProto, helper.make_node
+    nodes = [
+        node("Shape", ["x"], ["sizes"]),
+        node("Cast", ["sizes"], ["real"], to=value.FLOAT),
+        node("Mul", ["real", "parts"], ["scaled"]),
+        node("Floor", ["scaled"], ["whole"]),
+        node("Cast", ["whole"], ["wanted"], to=value.INT64),
+        node("Reshape", ["x", "wanted"], ["rows"]),
+        node("Erf", ["rows"], ["e"]),
+        node("Sin", ["e"], ["s"]),
+        node("ReduceSum", ["s"], ["y"], keepdims=0),
+    ]
+    parts = numpy_helper.from_array(np.array([1, 0.5, 2], np.float32), "parts")
+    ports = (
+        helper.make_tensor_value_info("x", value.FLOAT, [8, 64, 512]),
+        helper.make_tensor_value_info("y", value.FLOAT, []),
+    )
+    graph = helper.make_graph(nodes, "computed", [ports[0]], [ports[1]], [parts])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    result = tcc.compile(model, 2, target="jetson")
+    assert result.model.operator_counts == {"Reshape": 1, "Erf": 1, "Sin": 1, "ReduceSum": 1}
+    assert result.report["predicted"]["seconds_before"] > result.report["predicted"]["seconds_after"]

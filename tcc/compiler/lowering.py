@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 from tcc import backends, report
 from tcc.backends import Backend, Placement, Settings
 from tcc.compiler import legality
 from tcc.diagnostics import Diagnostic, Exit, TccError
-from tcc.ir.inference import annotate
-from tcc.ir.model import Model
+from tcc.ir.inference import annotate, fixed_types
+from tcc.ir.model import Model, tensor_type
+from tcc.ir.types import TensorType
+from tcc.passes.base import Effect
 from tcc.passes.manager import Outcome, Snapshot
 from tcc.targets import Target
 
@@ -21,6 +24,7 @@ class TypedForms:
         self._target, self._symbols = target, symbols
         self._seconds: dict[int, float] = {}
         self._snapshots = outcome.snapshots
+        self._same_bits = [s for s in outcome.snapshots if outcome.promise(s) is Effect.BITS]
         self.first = outcome.snapshots[0].model()
         annotate(self.first)
         self.last = self.first
@@ -41,8 +45,31 @@ class TypedForms:
         """What a run of a form is predicted to take on the target."""
         key = id(snapshot)
         if key not in self._seconds:
-            self._seconds[key] = report.predicted_seconds(self.of(snapshot), self._target, self._symbols)
+            model = self.of(snapshot)
+            known = {} if _is_typed(model) else self._known
+            self._seconds[key] = report.predicted_seconds(model, self._target, self._symbols, known)
         return self._seconds[key]
+
+    @cached_property
+    def _known(self) -> dict[str, TensorType]:
+        """Types by name, from the last form with the same bits: once shapes are folded, sizes that hang on them show.
+
+        Without them a form whose sizes are not known would seem to take no time, and no other could compete.
+        """
+        model = self.of(self._same_bits[-1])
+        kinds = {v.name or "": tensor_type(v) for node in model.graph for v in node.outputs}
+        kinds |= fixed_types(model, self._symbols)
+        return {name: kind for name, kind in kinds.items() if kind is not None and kind.is_static}
+
+
+def _is_typed(model: Model) -> bool:
+    """Whether every size is a number or a symbol of the inputs; inference makes up symbols where it knows none."""
+    given = {size for v in model.graph.inputs if (kind := tensor_type(v)) for size in kind.shape or ()}
+    kinds = [tensor_type(v) for node in model.graph for v in node.outputs if v.name]
+    return all(
+        kind is not None and kind.shape is not None and all(isinstance(d, int) or d in given for d in kind.shape)
+        for kind in kinds
+    )
 
 
 def choose(forms: TypedForms, target: Target, *, tolerant: bool) -> tuple[Backend | None, list[Diagnostic]]:

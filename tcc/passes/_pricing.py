@@ -159,13 +159,15 @@ class Pricing:
         return [self.frozen.classes[p].kind for p in self._projected.get(c, ())] or [None] * count
 
 
-def predicted_seconds(model: Model, target: Target, symbols: Mapping[str, int]) -> float:
+def predicted_seconds(
+    model: Model, target: Target, symbols: Mapping[str, int], known: Mapping[str, TensorType] | None = None
+) -> float:
     """What a run of a model takes under given sizes of its dimensions, bodies and functions once each.
 
-    The types of the model's values are set where they are known.
+    The types of the model's values are set where they are known; ``known`` has further ones, by name.
     """
     prices = Roofline(target, symbols)
-    kinds = fixed_types(model, symbols)
+    kinds = fixed_types(model, symbols) | dict(known or {})
     inner = [*model.graph.subgraphs(), *(function.graph for function in model.ir.functions.values())]
     return graph_seconds(model.graph, prices, kinds) + sum(graph_seconds(graph, prices, {}) for graph in inner)
 

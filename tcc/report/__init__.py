@@ -15,6 +15,7 @@ from tcc.passes import _pricing
 
 if TYPE_CHECKING:
     from tcc.ir.equality import Comparison
+    from tcc.ir.types import TensorType
     from tcc.passes.manager import Record
     from tcc.targets import Target
 
@@ -53,12 +54,15 @@ class Facts:
         )
 
 
-def predicted_seconds(model: Model, target: Target, symbols: Mapping[str, int]) -> float:
+def predicted_seconds(
+    model: Model, target: Target, symbols: Mapping[str, int], known: Mapping[str, TensorType] | None = None
+) -> float:
     """The latency that the roofline predicts: the sum over all kernels, those of bodies and functions once each.
 
-    The model's values have their types where they are known (``tcc.ir.inference.annotate``).
+    The model's values have their types where they are known (``tcc.ir.inference.annotate``); ``known`` has further
+    ones by name.
     """
-    return _pricing.predicted_seconds(model, target, symbols)
+    return _pricing.predicted_seconds(model, target, symbols, known)
 
 
 def pass_entry(record: Record) -> dict[str, Any]:
