@@ -55,7 +55,21 @@ def plain(node: onnx_ir.Node) -> dict[str, Plain] | None:
     if not result:
         return result
     defaults = _defaults(node.op_type, node.domain, node.version or 0)
-    return {name: value for name, value in result.items() if name not in defaults or defaults[name] != value}
+    kept = {name: value for name, value in result.items() if name not in defaults or defaults[name] != value}
+    return _without_neutral(kept) if node.op_type in _WINDOWED and node.domain == "" else kept
+
+
+_WINDOWED = frozenset({"AveragePool", "Conv", "ConvInteger", "ConvTranspose", "LpPool", "MaxPool"})
+_NEUTRAL = {"dilations": 1, "output_padding": 0, "pads": 0, "strides": 1}
+
+
+def _without_neutral(attributes: dict[str, Plain]) -> dict[str, Plain]:
+    """Without what the specification assumes along each axis; the schema cannot say it, as it knows no rank."""
+    return {
+        name: value
+        for name, value in attributes.items()
+        if name not in _NEUTRAL or not isinstance(value, list) or any(v != _NEUTRAL[name] for v in value)
+    }
 
 
 def _tensor_key(tensor: onnx_ir.TensorProtocol) -> str:
