@@ -307,7 +307,7 @@ def test_loss_is_measured_on_calibration_data_and_held_to_the_budget(digits: Pat
     result = compiled(digits / "digits.onnx", calibration=data)
     assert "N0601" in codes(result)  # the labels are no input
     assert result.report["accuracy"] == {"status": "unmeasured", "reason": "nothing lossy was done"}
-    images = np.load(data)["image"]
+    images = np.load(data)["image"][3::4]  # what passes do not see
     lossy = compiled(digits / "digits.onnx", Coarsened(), calibration=data, max_loss=1.0, output=tmp_path / "out.onnx")
     before, after = (
         onnxruntime.InferenceSession(file).run(None, {"image": images})[0]
@@ -330,7 +330,7 @@ def test_random_numbers_are_no_calibration_data_unless_asked_for(tmp_path: Path)
     assert without.report["accuracy"]["status"] == "unmeasured"
     asked = compiled(path, lossy, calibration="synthetic:64", max_loss=0.5)
     assert asked.report["accuracy"]["data"] == "synthetic"
-    assert asked.report["accuracy"]["samples"] == 128
+    assert asked.report["accuracy"]["samples"] == 32
     assert asked.report["accuracy"]["status"] == "measured"
     assert asked.report["accuracy"]["loss"] < 0.5
 

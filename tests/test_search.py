@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import tcc
 from tcc import backends, cli
 from tcc.compiler import budgets, levels, search
+from tcc.compiler.accuracy import held_out
 from tcc.compiler.budgets import Budgets, Cost, Limit
 from tcc.compiler.search import Point
 from tcc.diagnostics import Exit, TccError
@@ -212,7 +213,14 @@ def test_the_front_is_written_as_models_that_run(digits: Path, tmp_path: Path) -
 
 def test_pruned_shapes_are_tried_until_they_lose_too_much(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(levels, "PRUNED", ("prune{macs=0.9},simplify", "prune{macs=0.01},simplify"))
-    made = tcc.compile(digits / "digits.onnx", 3, TARGET, calibration=digits / "digits_calib.npz", jobs=1)
+    made = tcc.compile(
+        digits / "digits.onnx",
+        3,
+        TARGET,
+        calibration=digits / "digits_calib.npz",
+        evaluation=evaluation(digits),
+        jobs=1,
+    )
     said = [d["message"] for d in made.report["diagnostics"] if d["code"] == "N0703"]
     (stopped,) = [message for message in said if "macs=0.01" in message]
     assert "alone loses" in stopped
@@ -234,3 +242,21 @@ def test_a_budget_of_bytes_is_met_by_the_program_inside(digits: Path) -> None:
     pipelines = [p["pipeline"] for p in aimed.report["search"]]
     assert "compress{objective=size}" in pipelines
     assert aimed.report["result"]["bytes"] <= free.report["result"]["bytes"]
+
+
+def test_pruned_shapes_want_a_judge_besides_the_data_they_are_fitted_to(digits: Path) -> None:
+    made = tcc.compile(digits / "digits.onnx", 3, TARGET, calibration=digits / "digits_calib.npz", jobs=1)
+    assert not any("prune" in point["pipeline"] for point in made.report["search"])
+    assert any(d.code == "N0203" for d in made.diagnostics)
+
+
+def test_every_fourth_sample_is_held_out() -> None:
+    samples = [{"x": np.full(1, i)} for i in range(40)]
+    fitted, held = held_out(samples)
+    assert fitted is not None
+    assert [int(feed["x"][0]) for feed in held] == list(range(3, 40, 4))
+    assert len(fitted) + len(held) == 40
+    assert not {int(f["x"][0]) for f in fitted} & {int(f["x"][0]) for f in held}
+    few = samples[:8]
+    assert held_out(few) == (tuple(few), tuple(few))
+    assert held_out(None) == (None, ())

@@ -13,6 +13,9 @@ from tcc.passes.manager import Snapshot
 
 Feed = Mapping[str, Any]
 Outputs = list[list[Any]]
+_PART = 4
+_FEWEST = 16
+"""Samples below which there are too few to hold any out."""
 
 
 @dataclass
@@ -52,6 +55,20 @@ class LossOf:
         before, after = self.evaluation.scores(self._expected), self.evaluation.scores(found)
         drop = max(0.0, float(before.mean() - after.mean()))
         return Loss(f"{self.evaluation.name} drop", drop, int(before.size))
+
+
+def held_out(samples: Sequence[Feed] | None) -> tuple[tuple[Feed, ...] | None, tuple[Feed, ...]]:
+    """Calibration data in two parts: what passes fit to, and what their loss is measured on.
+
+    Every fourth sample is held out. What is fitted to samples (factors, what is left after pruning) looks better
+    on them than on any others: a loss measured there would be none. Too few samples are not divided.
+    """
+    if samples is None:
+        return None, ()
+    every = tuple(samples)
+    if len(every) < _FEWEST:
+        return every, every
+    return tuple(feed for i, feed in enumerate(every) if i % _PART != _PART - 1), every[_PART - 1 :: _PART]
 
 
 def outputs(runner: Runner, feeds: Sequence[Feed]) -> Outputs:

@@ -10,7 +10,7 @@ from typing import Any
 from tcc import frontends, report
 from tcc.backends import PairedLatency
 from tcc.compiler import data, emitting, evaluation, levels, lowering, measuring, shipping, warnings
-from tcc.compiler.accuracy import LossOf
+from tcc.compiler.accuracy import LossOf, held_out
 from tcc.compiler.evaluation import Evaluation
 from tcc.compiler.lowering import TypedForms
 from tcc.compiler.programs import Programs
@@ -50,8 +50,9 @@ class Compilation(Request):
             facts = report.Facts.of(model, _size(self.source, model))
             samples = self._samples(model, original)
             verifier = self._verifier(model, original)
-            loss = LossOf(original, samples or (), self._evaluation(model))
-            programs = Programs(self, folder, verifier, loss, samples)
+            fitted, held = held_out(samples)
+            loss = LossOf(original, held, self._evaluation(model))
+            programs = Programs(self, folder, verifier, loss, fitted if loss.evaluation is None else samples)
             outcome = programs.best(model, original, facts.bytes)
             forms = TypedForms(outcome, self.target, self.symbols)
             speed = self._speed(folder, outcome, forms, verifier)
@@ -185,6 +186,17 @@ class Compilation(Request):
             refuses=not why_not and bool(self.level) and self.level not in HOWEVER_SLOW,
         )  # fmt: skip
 
+    def _accuracy(self, loss: Loss | None) -> dict[str, Any]:
+        given = self.calibration if self.evaluation is None else self.evaluation
+        if loss is None:
+            why = "no calibration data" if given is None else "nothing lossy was done"
+            return {"status": "unmeasured", "reason": why}
+        synthetic = isinstance(given, str) and given.startswith(_SYNTHETIC)
+        return {
+            "status": "measured", "loss": loss.value, "upper": loss.upper, "metric": loss.metric,
+            "samples": loss.samples, "data": "synthetic" if synthetic else "given",
+        }  # fmt: skip
+
     def _report(
         self, facts: report.Facts, shipped: Shipped, outcome: Outcome, verifier: Verifier | None, forms: TypedForms
     ) -> dict[str, Any]:
@@ -209,7 +221,7 @@ class Compilation(Request):
             "predicted": {"model": "roofline", "seconds_before": before, "seconds_after": after},
             "layers": layers(forms.of(shipped.snapshot), self.target, self.symbols, _sites(outcome)),
             "verification": _verification(promise, verifier),
-            "accuracy": _accuracy(shipped.loss, self.calibration if self.evaluation is None else self.evaluation),
+            "accuracy": self._accuracy(shipped.loss),
             "versions": lowering.versions(shipped.model, self.target),
             "placement": lowering.placement(forms.of(shipped.snapshot), self.target),
             "diagnostics": report.diagnostic_entries(self.diagnostics),
@@ -235,17 +247,6 @@ def _verification(promise: Effect, verifier: Verifier | None) -> dict[str, Any]:
         "tolerance": {Effect.BITS: 0.0, Effect.VALUE: verifier.tolerance}.get(promise),
         "difference": report.difference_entry(verifier.against_original(promise)),
     }
-
-
-def _accuracy(loss: Loss | None, calibration: Any) -> dict[str, Any]:
-    if loss is None:
-        why = "no calibration data" if calibration is None else "nothing lossy was done"
-        return {"status": "unmeasured", "reason": why}
-    synthetic = isinstance(calibration, str) and calibration.startswith(_SYNTHETIC)
-    return {
-        "status": "measured", "loss": loss.value, "metric": loss.metric, "samples": loss.samples,
-        "data": "synthetic" if synthetic else "given",
-    }  # fmt: skip
 
 
 def _measured(outcome: Outcome, latency: PairedLatency | str, seconds: float) -> dict[str, Any]:

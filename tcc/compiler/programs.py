@@ -133,6 +133,13 @@ class Programs:
         if not self._is_searched(rest):
             return search.joined(start, extend(bench, start.snapshots[-1], rest, instruments=asked.instruments))
         branches, suffix = self._branches(rest)
+        if asked.level and self.samples and self.loss.evaluation is None:
+            message = (
+                "pruned shapes are not tried: they are fitted to the calibration data, and want other data as judge"
+            )
+            asked.diagnostics.append(
+                Diagnostic("N0203", message, start.snapshots[0].source, help="give labelled data with --eval")
+            )
         jobs = min(asked.jobs or processors(), len(branches))
         with executors.executor(asked.scheduler, jobs) as pool:
             made = Search(
@@ -152,7 +159,10 @@ class Programs:
             aims.append("latency")  # the smallest may turn out to be too slow
         thens = dict.fromkeys(tuple(self._aimed(step, aim) for step in rest[:end]) for aim in aims)
         suffix = rest[end:]
-        shapes = ["", *levels.PRUNED] if self.asked.level and self.samples else [""]
+        # What is left after pruning is fitted to the calibration data and looks better there than anywhere else:
+        # without other data to judge it on, its loss would be a guess.
+        tried = self.asked.level and self.samples and self.loss.evaluation is not None
+        shapes = ["", *levels.PRUNED] if tried else [""]
         shares = (0.125, 0.25, 0.5, 1.0) if self.asked.pareto else (1.0,)
         branches = [
             Branch(parse(shape), then, share) for shape in shapes for then in thens if shape or then

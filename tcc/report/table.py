@@ -95,4 +95,6 @@ def _accuracy(accuracy: Mapping[str, Any]) -> tuple[str, str]:
     if accuracy["status"] == "unmeasured":
         return "unmeasured", accuracy["reason"]
     data = " synthetic" if accuracy["data"] == "synthetic" else ""
-    return f"loss {accuracy['loss']:.3g}", f"{accuracy['metric']}, {accuracy['samples']}{data} samples"
+    upper = accuracy.get("upper")
+    bound = "" if upper is None or upper <= accuracy["loss"] else f", at most {upper:.3g} with 95 % confidence"
+    return f"loss {accuracy['loss']:.3g}", f"{accuracy['metric']}, {accuracy['samples']}{data} samples{bound}"
