@@ -18,6 +18,13 @@ class Limits:
     seconds: float = 20.0
 
 
+_RUNAWAY = 3
+"""Times that an iteration may multiply the e-graph: sums and products of constants that turn into each other grow
+faster with each iteration, and the engine cannot be stopped within the one that exceeds the limit of nodes."""
+_SMALL = 2000
+"""Size below which growth is no danger."""
+
+
 @dataclass(frozen=True)
 class Saturation:
     """How saturation ended: ``saturated``, ``iterations``, ``nodes`` or ``seconds``."""
@@ -47,12 +54,14 @@ def saturate(egraph: EGraph, rules: Sequence[str], analysis: Sequence[str], limi
     if not rules:
         return Saturation("saturated", 0)
     step = f"(seq (run {egraph.ruleset(rules)}) {facts})"
-    start = time.monotonic()
+    start, before = time.monotonic(), egraph.size()
     for iteration in range(1, limits.iterations + 1):
         if not egraph.run(step):
             return Saturation("saturated", iteration)
         if time.monotonic() - start > limits.seconds:
             return Saturation("seconds", iteration)
-        if egraph.size() > limits.nodes:
+        size = egraph.size()
+        if size > limits.nodes or size > max(_SMALL, _RUNAWAY * before):
             return Saturation("nodes", iteration)
+        before = size
     return Saturation("iterations", limits.iterations)
