@@ -59,6 +59,7 @@ REASONS = {
     "slice_everything": "its condition reads ranges that are not modelled",
     "slice_of_slice": "its ranges are computed",
     "pad_nothing": "its condition reads amounts that are not modelled",
+    "concat_of_concat": "it joins several tensors",
     "concat_of_split": "it joins several tensors",
 }
 """Why the other rules of the same files are not proved."""
