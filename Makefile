@@ -38,7 +38,7 @@ $(BENCH_STAMP): $(STAMP)
 demo: $(STAMP)
 	@mkdir -p build
 	$(BIN)/tcc $(DIGITS)/digits.onnx -O2 --target=native -o build/digits.o2.onnx --report build/digits.o2.json
-	$(BIN)/tcc $(DIGITS)/digits.onnx -O3 --target=jetson --calib $(DIGITS)/digits_calib.npz \
+	$(BIN)/tcc $(DIGITS)/digits.onnx -O3 --target=native --calib $(DIGITS)/digits_calib.npz \
 		-o build/digits.o3.onnx --report build/digits.o3.json
 	@echo
 	@$(BIN)/python $(DIGITS)/evaluate.py $(DIGITS)/digits.onnx build/digits.o2.onnx build/digits.o3.onnx
