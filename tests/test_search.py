@@ -260,3 +260,13 @@ def test_every_fourth_sample_is_held_out() -> None:
     few = samples[:8]
     assert held_out(few) == (tuple(few), tuple(few))
     assert held_out(None) == (None, ())
+
+
+def test_an_exact_form_that_measures_slower_is_no_broken_budget(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = iter([1.0, 1.5, *[2.0] * 9])
+    monkeypatch.setattr("tcc.report.predicted_seconds", lambda *_words: next(slow))
+    made = tcc.compile(digits / "digits.onnx", 3, TARGET, calibration=digits / "digits_calib.npz", jobs=1)
+    exact, *others = made.report["search"]
+    assert exact["exceeds"] == []
+    assert others
+    assert all("no-speedup" in point["exceeds"][0] for point in others)

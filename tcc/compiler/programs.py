@@ -27,6 +27,7 @@ from tcc.passes.manager import Outcome, Snapshot, Stages, Verifier, run_passes
 from tcc.passes.pipeline import parse, unparse
 from tcc.targets.native import processors
 
+_RUNS = 3
 Feeds = tuple[Mapping[str, Any], ...]
 
 
@@ -185,19 +186,25 @@ class Programs:
         seconds = report.predicted_seconds(model, self.asked.target, self.asked.symbols)
         memory = Memory(self.asked.symbols).peak(model).total
         if not self._is_measurable():
-            return self._compared(Cost(loss, size, seconds, memory=memory), snapshot, PREDICTED_MARGIN, "predicted")
+            return self._compared(Cost(loss, size, seconds, memory=memory), PREDICTED_MARGIN, "predicted")
         assert self.verifier is not None
         backend = backends.backend("onnxruntime")
         original = self._files(self.loss.original)[0]
-        pair = measuring.measure(original, files[0], self.verifier.feeds, self.asked.target, backend)
+        # A busy machine makes slow, never fast: the least of three is the nearest to what there is.
+        found = [
+            measuring.measure(original, files[0], self.verifier.feeds, self.asked.target, backend) for _ in range(_RUNS)
+        ]
+        pair = min(found, key=lambda run: run.ratio)
         self._unit = self._unit or pair.latency_a
         made = Cost(loss, size, seconds, pair.ratio * self._unit, memory=memory)
-        return self._compared(made, snapshot, max(MARGIN, pair.noise, pair.high / pair.ratio - 1), "measured")
+        return self._compared(made, max(MARGIN, pair.noise, pair.high / pair.ratio - 1), "measured")
 
-    def _compared(self, cost: Cost, snapshot: Snapshot, margin: float, how: str) -> Cost:
+    def _compared(self, cost: Cost, margin: float, how: str) -> Cost:
         """The cost, saying so where the form is slower than the input or the exact form, which are seen first."""
         self._seen.append(cost.run)
-        if not self.asked.level or self.asked.level in HOWEVER_SLOW or not snapshot.label:
+        # The exact form is what there is to fall back on; the gate holds it against the input when it ships.
+        is_first = len(self._seen) <= 2
+        if is_first or not self.asked.level or self.asked.level in HOWEVER_SLOW:
             return cost
         for before, name in zip(self._seen[:2], ("the input", "the exact form"), strict=False):
             if cost.run > before * (1 + margin):
