@@ -18,11 +18,10 @@ from tcc.compiler import paired
 from tcc.compiler.evaluation import Evaluation
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Diagnostic, Exit, TccError
-from tcc.ir import attributes
 from tcc.ir.execution import Runner
 from tcc.ir.inference import annotate
 from tcc.ir.loss import relative_l2
-from tcc.ir.model import Model, tensor_type
+from tcc.ir.model import Model
 from tcc.targets import Target
 
 SCHEMA = 1
@@ -82,13 +81,7 @@ def _static(model: Model, path: Path, target: Target) -> dict[str, Any]:
     """What can be said without running: bytes on disk, deflated and of the tensors, nodes, operations."""
     annotate(model)
     roofline = Roofline(target)
-    prices = [
-        roofline.price(
-            node.op_type, attributes.plain(node) or {}, [None if v is None else tensor_type(v) for v in node.inputs],
-            [tensor_type(v) for v in node.outputs], [v is not None and v.const_value is not None for v in node.inputs],
-        )
-        for node in model.nodes()
-    ]  # fmt: skip
+    prices = [roofline.price_of(node) for node in model.nodes()]
     return {
         "path": str(path),
         "nodes": model.node_count,

@@ -112,7 +112,7 @@ def _groups(path: Path, ports: Mapping[str, TensorType]) -> Iterator[Arrays]:
     if not path.exists():
         raise fail(Exit.DATA, "E0607", "no such file or folder", where=str(path), help=f"give {_FORMS}")
     if not path.is_dir():
-        loaded = _load(path)
+        loaded = load(path)
         yield loaded if isinstance(loaded, dict) else {next(iter(ports), ""): loaded}
         return
     files = sorted([*path.glob("*.npz"), *path.glob("*.npy")])
@@ -136,12 +136,13 @@ def _batched(array: np.ndarray[Any, Any], kind: TensorType) -> np.ndarray[Any, A
 
 
 def _array(path: Path) -> np.ndarray[Any, Any]:
-    loaded = _load(path)
+    loaded = load(path)
     assert not isinstance(loaded, dict)
     return loaded
 
 
-def _load(path: Path) -> np.ndarray[Any, Any] | Arrays:
+def load(path: Path) -> np.ndarray[Any, Any] | Arrays:
+    """What a file of numpy's holds: one array, or arrays by name; raises E0606 where it is no such file."""
     try:
         # A pickle can run anything: it is never read.
         loaded = np.load(path, allow_pickle=False)

@@ -130,16 +130,11 @@ def _arrays(source: str | Path | Mapping[str, Any]) -> Mapping[str, Array]:
     if not path.is_file():
         advice = f"give an .npz with one array an input, and {LABELS!r}"
         raise fail(Exit.DATA, "E0607", "no such file", where=str(path), help=advice)
-    try:
-        loaded = np.load(path, allow_pickle=False)  # a pickle can run anything: it is never read
-        if isinstance(loaded, np.ndarray):
-            message = "it is a single array"
-            raise ValueError(message)  # noqa: TRY301, TRY004 - told with the other reasons below
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError) as error:
+    loaded = data.load(path)
+    if isinstance(loaded, np.ndarray):
         advice = "write it with numpy.savez from plain arrays"
-        raise fail(Exit.DATA, "E0606", f"cannot be read: {error}", where=str(path), help=advice) from error
+        raise fail(Exit.DATA, "E0606", "cannot be read: it is a single array", where=str(path), help=advice)
+    return loaded
 
 
 def _function(text: str) -> Metric:

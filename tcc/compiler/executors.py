@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 from tcc.diagnostics import Exit, TccError, fail
@@ -83,16 +84,11 @@ def in_order(
     waiting: deque[tuple[Future[R], tuple[Any, ...]]] = deque()
     left = iter(tasks)
     try:
-        for task in left:
-            waiting.append((pool.submit(cleanly, work, *task), task))
-            if len(waiting) >= jobs:
-                break
+        waiting.extend((_submit(pool, work, task), task) for task in islice(left, jobs))
         while waiting:
             future, task = waiting.popleft()
             yield _result(future, work, task, lost)
-            for following in left:
-                waiting.append((_submit(pool, work, following), following))
-                break
+            waiting.extend((_submit(pool, work, task), task) for task in islice(left, 1))
     finally:
         for future, _ in waiting:
             future.cancel()

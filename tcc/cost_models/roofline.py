@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 from tcc.cost_models import _operations as operations
 from tcc.cost_models._operations import Count, Node, Sized
+from tcc.ir.attributes import plain
+from tcc.ir.model import tensor_type
 from tcc.ir.types import BITS, TensorType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import onnx_ir
 
     from tcc.targets import Target
 
@@ -95,6 +99,13 @@ class Roofline:
             efficiency *= operations.GROUPED / operations.DENSE
         kernels = self.target.composed.get(operator, 1)
         return Price(kernels * (max(computing, moving) / efficiency + launch), work, streamed + kept)
+
+    def price_of(self, node: onnx_ir.Node) -> Price:
+        """The price of a model's node as it stands, whose values have their types (``tcc.ir.inference.annotate``)."""
+        return self.price(
+            node.op_type, plain(node) or {}, [None if v is None else tensor_type(v) for v in node.inputs],
+            [tensor_type(v) for v in node.outputs], [v is not None and v.const_value is not None for v in node.inputs],
+        )  # fmt: skip
 
     def _size(self, tensor: TensorType) -> Sized:
         shape = tensor.sizes(self._symbols, self._default)

@@ -161,7 +161,7 @@ class Model:
 
         Operators outside the default domain are written ``domain::operator``.
         """
-        counts = Counter(_operator(node) for node in self.nodes() if not is_constant_node(node))
+        counts = Counter(operator_name(node) for node in self.nodes() if not is_constant_node(node))
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     @property
@@ -268,5 +268,6 @@ def is_constant_node(node: onnx_ir.Node) -> bool:
     return node.op_type == "Constant" and node.domain == DEFAULT_DOMAIN
 
 
-def _operator(node: onnx_ir.Node) -> str:
+def operator_name(node: onnx_ir.Node) -> str:
+    """The node's operator, ``domain::operator`` outside the default domain."""
     return f"{node.domain}::{node.op_type}" if node.domain else node.op_type

@@ -7,9 +7,9 @@ from typing import Any
 
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import TccError
-from tcc.ir import attributes, probing
+from tcc.ir import probing
 from tcc.ir.calibration import Observation
-from tcc.ir.model import Model, tensor_type
+from tcc.ir.model import Model
 from tcc.passes.base import Context
 
 _OPERATIONS = 3e11
@@ -48,11 +48,4 @@ def spread(feeds: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, 
 
 def _operations(model: Model, context: Context) -> float:
     prices = Roofline(context.target, context.symbols)
-    return sum(
-        prices.price(
-            node.op_type, attributes.plain(node) or {},
-            [None if v is None else tensor_type(v) for v in node.inputs], [tensor_type(v) for v in node.outputs],
-            [v is not None and v.const_value is not None for v in node.inputs],
-        ).operations
-        for node in model.graph
-    )  # fmt: skip
+    return sum(prices.price_of(node).operations for node in model.graph)

@@ -34,7 +34,6 @@ class Stages:
     """
 
     folder: Path
-    hits: int = 0
 
     def key(self, before: Snapshot, text: str, context: Context) -> str:
         """The digest of a pass, its input and its context."""
@@ -58,7 +57,6 @@ class Stages:
             record = json.loads((folder / _RECORD).read_text())
         except (OSError, ValueError):
             return None
-        self.hits += 1
         model = Model(onnx_ir.load(folder / _MODEL), source, files=files)
         return PassResult(model, record["changed"], record["facts"])
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcc.cost_models.roofline import Roofline
-from tcc.ir import attributes
-from tcc.ir.model import Model, is_constant_node, tensor_type
+from tcc.ir.model import Model, is_constant_node, operator_name, tensor_type
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -51,20 +50,16 @@ def layers(model: Model, target: Target, symbols: Mapping[str, int], sites: Sequ
 
 
 def _layer(node: onnx_ir.Node, roofline: Roofline, taken: Mapping[str, list[str]]) -> Layer:
-    constants = [v is not None and v.const_value is not None for v in node.inputs]
-    outputs = [tensor_type(v) for v in node.outputs]
-    price = roofline.price(
-        node.op_type, attributes.plain(node) or {}, [None if v is None else tensor_type(v) for v in node.inputs],
-        outputs, constants,
-    )  # fmt: skip
+    kind = tensor_type(node.outputs[0]) if node.outputs else None
+    price = roofline.price_of(node)
     names = [node.name, *(v.name for v in (*node.inputs, *node.outputs) if v is not None)]
     decided = dict.fromkeys(
         technique for name in names for part in _stems(name or "") for technique in taken.get(part, ())
     )
     return Layer(
         name=node.name or "",
-        operator=f"{node.domain}::{node.op_type}" if node.domain else node.op_type,
-        dtype="" if not outputs or outputs[0] is None else outputs[0].dtype,
+        operator=operator_name(node),
+        dtype="" if kind is None else kind.dtype,
         parameter_bytes=sum(v.const_value.nbytes for v in node.inputs if v is not None and v.const_value is not None),
         operations=price.operations,
         seconds=price.seconds,

@@ -10,7 +10,7 @@ import onnx_ir
 from tcc.ir.channels.links import Axis, Frozen, Link, Map, MismatchError, Tie
 from tcc.ir.channels.rule import Rule, table
 from tcc.ir.channels.site import Site, Sizes
-from tcc.ir.model import Model, is_constant_node
+from tcc.ir.model import Model, is_constant_node, operator_name
 
 
 @dataclass
@@ -84,8 +84,7 @@ _GRAPHS = {onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS}
 
 
 def _title(node: onnx_ir.Node) -> str:
-    operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
-    return f"{operator} {node.name or node.outputs[0].name}"
+    return f"{operator_name(node)} {node.name or node.outputs[0].name}"
 
 
 def axes_of(link: Tie | Map) -> Iterator[Axis]:
