@@ -183,7 +183,9 @@ def _outputs(writing: _Writing, old: list[onnx_ir.Value]) -> list[onnx_ir.Value]
         c = frozen.of[imported.numbers[output]]
         v = builder.input(c)
         assert v is not None
-        if v.producer() is None or v in done or v.name != output.name or _is_outer(v):
+        # A loop's body hands an input of its own straight on: the two are one value with one name.
+        passed_on = v is output and v.is_graph_input()
+        if v in done or not (passed_on or (v.producer() is not None and v.name == output.name and not _is_outer(v))):
             v = _copied(writing, c, v)
         v.name, v.type, v.shape = output.name, output.type, output.shape
         v.metadata_props.update(output.metadata_props)

@@ -171,7 +171,8 @@ def infer(operator: str, opset: int, attributes: str, kinds: str, knowns: str) -
             data,
             opset_imports=[helper.make_opsetid("", opset)],
         )
-    except (onnx.shape_inference.InferenceError, RuntimeError):
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
+        # Runtimes run some operators on more types than the specification lists.
         return ()
     return tuple(_from_proto(found[name]) for name in node.output if name in found)
 

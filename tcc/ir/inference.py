@@ -50,8 +50,10 @@ def annotate(model: Model) -> Annotation:
     except (onnx.shape_inference.InferenceError, RuntimeError):
         return Annotation()
     _read_graph(model.graph, inferred.graph)
-    types = {v.name: v.type for v in inferred.graph.value_info if v.name.startswith(_PROBE)}
-    known = {name: text for name in probed if (text := _probed(types.get(_PROBE + name)))}
+    types = {v.name: v.type for v in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]}
+    known = {
+        name: text for name in probed if _is_shape(types.get(name)) and (text := _probed(types.get(_PROBE + name)))
+    }
     outputs = {v.name: kind for v in inferred.graph.output if (kind := facts.type_of_proto(v.type)) is not None}
     return Annotation(known, outputs)
 
@@ -120,6 +122,12 @@ def _add_probes(proto: onnx.ModelProto) -> list[str]:
         probe.attribute.append(value)
         graph.node.append(probe)
     return list(wanted)
+
+
+def _is_shape(kind: onnx.TypeProto | None) -> bool:
+    """Whether values of this type can stand for a shape: propagation goes through casts to other types as well."""
+    found = None if kind is None else facts.type_of_proto(kind)
+    return found is not None and found.dtype == "int64"
 
 
 def _probed(kind: onnx.TypeProto | None) -> str:

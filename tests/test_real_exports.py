@@ -1,0 +1,84 @@
+"""What exporters write that is easily read wrongly: shapes computed in other types, loops that hand on."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import tcc
+from tcc.frontends import load
+from tcc.ir import facts
+from tcc.ir.inference import annotate
+
+
+def shape_in(dtype: int) -> onnx.ModelProto:
+    """A reshape whose target is put together in another type, as tf2onnx writes it: Shape, Cast, Concat, Cast."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], "relu"),
+        helper.make_node("Shape", ["x"], ["s"], "shape"),
+        helper.make_node("Cast", ["s"], ["c"], "narrow", to=dtype),
+        helper.make_node("Slice", ["c", "zero", "one"], ["n"], "slice"),
+        helper.make_node("Concat", ["n", "ones"], ["m"], "concat", axis=0),
+        helper.make_node("Cast", ["m"], ["w"], "widen", to=TensorProto.INT64),
+        helper.make_node("Reshape", ["r", "w"], ["y"], "reshape"),
+    ]
+    ones = np.array([3, 1, 1], helper.tensor_dtype_to_np_dtype(dtype))
+    arrays = {"zero": np.array([0], np.int64), "one": np.array([1], np.int64), "ones": ones}
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, 1, 1])],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.INT32, TensorProto.INT64])
+def test_a_shape_is_known_in_its_own_type_only(dtype: int) -> None:
+    known = annotate(load(shape_in(dtype))).known
+    assert ("m" in known) == (dtype == TensorProto.INT64)
+    assert known["w"] == facts.Known("int64", (4,), ("n", 3, 1, 1)).text()
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.INT32, TensorProto.FLOAT])
+def test_a_shape_computed_in_another_type_compiles(dtype: int) -> None:
+    result = tcc.compile(shape_in(dtype), opt_level=2, target="jetson", measure=False)
+    assert result.report["result"]["nodes"] <= 7
+
+
+def test_a_type_that_the_specification_does_not_list_stays_unknown() -> None:
+    assert facts.infer("Reshape", 15, "{}", "float32[4]|int32[1]", "|") == ()
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_loop_that_hands_its_inputs_on_compiles(level: int) -> None:
+    """As tf2onnx writes a while loop: what does not change is an output of the body under its input's own name."""
+    body = helper.make_graph(
+        [helper.make_node("Add", ["s", "w"], ["s2"], "add"), helper.make_node("Identity", ["on"], ["on2"], "on")],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("s", TensorProto.FLOAT, [2]),
+            helper.make_tensor_value_info("w", TensorProto.FLOAT, [2]),
+        ],
+        [
+            helper.make_tensor_value_info("on2", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("s2", TensorProto.FLOAT, [2]),
+            helper.make_tensor_value_info("w", TensorProto.FLOAT, [2]),
+        ],
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["n", "true", "x", "x"], ["y", "z"], "loop", body=body)], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])],
+        [numpy_helper.from_array(np.array(3), "n"), numpy_helper.from_array(np.array(True), "true")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    result = tcc.compile(model, opt_level=level, target="jetson", measure=False)
+    x = np.array([1, 2], np.float32)
+    session = onnxruntime.InferenceSession(result.to_proto().SerializeToString())
+    np.testing.assert_array_equal(session.run(["y"], {"x": x})[0], 4 * x)
