@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import helper, numpy_helper
 
 import tcc
 from tcc.backends import PairedLatency
-from tcc.compiler import measuring, speed
-from tcc.compiler.speed import SpeedGate
+from tcc.compiler import measuring, sequential, speed
+from tcc.compiler.records import Records
+from tcc.compiler.sequential import Estimate
+from tcc.compiler.speed import SpeedGate, Written
+from tcc.compiler.timing import Timing
 from tcc.passes.manager import Snapshot
-
-if TYPE_CHECKING:
-    import pytest
-
-
-def latency(ratio: float, noise: float = 0.02) -> PairedLatency:
-    return PairedLatency(1e-3, ratio * 1e-3, ratio, ratio * 0.99, ratio * 1.01, noise, 100)
+from tcc.targets.native import processors
 
 
 @dataclass
 class Machine:
-    """Stands for the machine: measurements as they are scripted, in turns."""
+    """Stands for the machine: true ratios, by name of the form, and the noise of each sample."""
 
-    ratios: list[float]
-    asked: list[tuple[Path, float]] = field(default_factory=list)
+    ratios: dict[str, float]
+    noise: float = 0.02
+    asked: list[tuple[str, int]] = field(default_factory=list)
 
-    def measure(self, before: Path, *_rest: Any, seconds: float) -> PairedLatency:
-        self.asked.append((before, seconds))
-        return latency(self.ratios[min(len(self.asked), len(self.ratios)) - 1])
+    def ratio(self, before: Any, _after: Any, boundary: float, threads: int) -> Estimate:
+        self.asked.append((before[0].parent.name, threads))
+        random = np.random.default_rng(len(self.asked))
+        true = self.ratios[before[0].parent.name]
+        return sequential.settle(lambda _: true * float(np.exp(random.normal(0, self.noise))), boundary)
 
 
 def snapshot(label: str) -> Snapshot:
@@ -53,48 +55,82 @@ def product(width: int = 64) -> onnx.ModelProto:
 
 def gate(folder: Path, **changes: Any) -> SpeedGate:
     settings: dict[str, Any] = {
-        "target": tcc.parse_target("native"), "original": snapshot(""), "folder": folder, "feeds": [{}],
-        "unmeasured": "", "predicted": lambda _: 1.0, "exact": lambda _: None, "refuses": True,
+        "target": tcc.parse_target("native,threads=2"), "written": Written(snapshot(""), folder), "feeds": [{}],
+        "unmeasured": "", "refuses": True,
     }  # fmt: skip
     return SpeedGate(**settings | changes)
 
 
-def test_only_what_is_slower_each_time_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for ratios, runs, refused in (
-        ([1.5, 1.5, 1.5], 3, True), ([1.5, 1.5, 1.0], 3, False), ([1.01], 1, False), ([0.5], 1, False),
-    ):  # fmt: skip
-        machine = Machine(ratios)
-        monkeypatch.setattr(measuring, "measure", machine.measure)
-        found = gate(tmp_path / str(ratios))
-        found.folder.mkdir()
-        assert bool(found(snapshot("simplify"), [tmp_path / "made.onnx"])) == refused
-        assert [seconds for _, seconds in machine.asked] == [1, 2, 4][:runs]
+def refusal(of: SpeedGate, made: Snapshot, exact: Snapshot | None = None) -> str:
+    return of.refusal(made, exact, lambda s: {"": 1.0, "faster": 0.9, "same": 1.01, "slower": 1.1}[s.label])
+
+
+def test_only_what_is_clearly_slower_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, true in (("half", 0.5), ("same", 1.0), ("little", 1.02), ("slower", 1.06), ("twice", 2.0)):
+        machine = Machine({"form0": true})
+        monkeypatch.setattr(Timing, "ratio", machine.ratio)
+        (tmp_path / name).mkdir()
+        said = refusal(gate(tmp_path / name), snapshot("simplify"))
+        assert bool(said) == (true > 1.05), name
+        assert machine.asked[0] == ("form0", 1)
 
 
 def test_a_lossy_form_is_held_against_its_exact_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine([0.5, 1.5])
-    monkeypatch.setattr(measuring, "measure", machine.measure)
-    exact = snapshot("simplify")
-    reason = gate(tmp_path, exact=lambda _: exact)(snapshot("compress"), [tmp_path / "made.onnx"])
+    machine = Machine({"form0": 0.5, "form2": 1.5})
+    monkeypatch.setattr(Timing, "ratio", machine.ratio)
+    reason = refusal(gate(tmp_path), snapshot("compress"), snapshot("simplify"))
     assert reason.startswith("measured against the exact form it is slower")
-    assert len(machine.asked) == 1 + speed.RUNS
+    assert [name for name, _ in machine.asked] == ["form0"] * min(2, processors()) + ["form2"]
 
 
 def test_where_nothing_is_measured_the_prediction_decides(tmp_path: Path) -> None:
-    times = {"": 1.0, "faster": 0.9, "same": 1.01, "slower": 1.1}
-    predicting = gate(tmp_path, unmeasured="this machine is another one", predicted=lambda s: times[s.label])
-    assert predicting(snapshot("faster"), []) == ""
-    assert predicting(snapshot("same"), []) == ""
-    assert predicting(snapshot("slower"), []) == "it is predicted to take 1.1e+06 µs, the input 1e+06 µs"
-    assert predicting.latency == "this machine is another one"
-    assert (
-        gate(tmp_path, unmeasured="x", predicted=lambda s: times[s.label], refuses=False)(snapshot("slower"), []) == ""
-    )
+    predicting = gate(tmp_path, unmeasured="this machine is another one")
+    assert refusal(predicting, snapshot("faster")) == ""
+    assert refusal(predicting, snapshot("same")) == ""
+    assert refusal(predicting, snapshot("slower")) == "it is predicted to take 1.1e+06 µs, the input 1e+06 µs"
+    assert refusal(gate(tmp_path, unmeasured="x", refuses=False), snapshot("slower")) == ""
+
+
+def test_an_answer_is_given_once(tmp_path: Path) -> None:
+    """The machine may be twice as slow the next time: what was decided about the same files stays decided."""
+    forms = Written(snapshot(""), tmp_path)
+    records = Records(tmp_path / "decisions.sqlite")
+    feeds = [{"x": np.zeros((8, 64), np.float32)}]
+    first, second = forms.files(forms.original), forms.files(Snapshot.of(tcc.compile(product(96), 0).model, "wide"))
+    feeds_of_second = [{"x": np.zeros((8, 96), np.float32)}]
+    before = Timing(feeds, records).ratio(first, first, 1.03, 1)
+    assert Timing(feeds, Records(tmp_path / "decisions.sqlite")).ratio(first, first, 1.03, 1) == before
+    assert Timing(feeds, Records(tmp_path / "others.sqlite")).ratio(first, first, 1.03, 1) != before
+    assert Timing(feeds_of_second, records).seconds(second, 1.0, 1).high < 1.0
+    kept = Records(tmp_path / "decisions.sqlite")
+    assert kept.kept("a", lambda: {"value": 1}) == kept.kept("a", lambda: {"value": 2}) == {"value": 1}
+    (tmp_path / "torn.sqlite").write_bytes(b"no database")
+    assert Records(tmp_path / "torn.sqlite").kept("a", lambda: {"value": 3}) == {"value": 3}
+
+
+def test_decisions_do_not_hang_on_the_noise() -> None:
+    """Out of 200 runs, at true ratios away from the margin, all decide the same; at it, few refuse."""
+    boundary = 1 + speed.MARGIN
+    for true, noise, low, high in ((1.0, 0.03, 0, 0), (0.9, 0.1, 0, 0), (1.1, 0.03, 200, 200), (1.03, 0.03, 0, 20)):
+        random = np.random.default_rng(3)
+        found = [
+            sequential.settle(lambda _: true * float(np.exp(random.normal(0, noise))), boundary)  # noqa: B023 - called at once
+            for _ in range(200)
+        ]  # fmt: skip
+        assert low <= sum(estimate.low > boundary for estimate in found) <= high, (true, noise)
+        assert max(estimate.samples for estimate in found) <= sequential.MOST
+
+
+@pytest.mark.parametrize(("degrees", "expected"), [(4, 4.604), (9, 3.250), (19, 2.861)])
+def test_students_quantiles(degrees: int, expected: float) -> None:
+    assert sequential.student(0.995, degrees) == pytest.approx(expected, rel=0.06)
 
 
 def test_slower_results_fall_back_and_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine([2.0])
-    monkeypatch.setattr(measuring, "measure", machine.measure)
+    machine = Machine(defaultdict(lambda: 2.0))
+    monkeypatch.setattr(Timing, "ratio", machine.ratio)
+    slow = PairedLatency(1e-3, 2e-3, 2.0, 1.98, 2.02, 0.02, 100)
+    monkeypatch.setattr(measuring, "measure", lambda *_words: slow)
     model = product()
     model.graph.node.append(helper.make_node("Identity", ["y"], ["z"], "copy"))
     model.graph.output[0].name = "z"

@@ -38,13 +38,13 @@ class Budgets:
     seconds: Limit | None = None
     memory: Limit | None = None
 
-    def exceeded(self, cost: Cost, original: Cost) -> Iterator[str]:
-        """What a program exceeds, in words."""
+    def exceeded(self, cost: Cost, original: Cost, *, timed: bool = True) -> Iterator[str]:
+        """What a program exceeds, in words; not ``timed``: all but the budget of time."""
         if not cost.loss <= self.loss:
             yield f"its loss is {cost.loss:.3g}, the budget {self.loss:.3g}"
         if self.nbytes is not None and cost.nbytes > (limit := self.nbytes.of(original.nbytes)):
             yield f"it takes {cost.nbytes:,.0f} bytes, the budget is {limit:,.0f}"
-        if self.seconds is not None and cost.run > (limit := self.seconds.of(original.run)):
+        if timed and self.seconds is not None and cost.run > (limit := self.seconds.of(original.run)):
             how = "predicted" if cost.measured is None else "measured"
             yield f"a run takes {cost.run * 1e6:.4g} µs ({how}), the budget is {limit * 1e6:.4g} µs"
         if self.memory is not None and cost.memory > (limit := self.memory.of(original.memory)):
@@ -58,8 +58,9 @@ class Cost:
     """What a program costs.
 
     ``seconds`` a run are predicted: they rank programs, so that the same command gives the same file.
-    ``measured`` seconds, where there are any, decide whether a program may ship: budgets are kept as measured,
-    and ``slower`` says so where one was measured slower than the input. ``memory`` is the predicted peak in bytes.
+    ``measured`` seconds (the far end of their interval), where there are any, decide whether a program may ship:
+    budgets are kept as measured; ``slower`` says why the gate of speed refuses one. ``memory`` is the predicted
+    peak in bytes.
     """
 
     loss: float

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tcc import frontends, report
+from tcc import backends, frontends, report
 from tcc.backends import PairedLatency
 from tcc.compiler import data, emitting, evaluation, levels, lowering, measuring, shipping, warnings
 from tcc.compiler.accuracy import LossOf, held_out
@@ -17,7 +17,7 @@ from tcc.compiler.programs import Programs
 from tcc.compiler.request import Request
 from tcc.compiler.result import Result
 from tcc.compiler.shipping import Shipped, Shipping
-from tcc.compiler.speed import HOWEVER_SLOW, SpeedGate
+from tcc.compiler.speed import HOWEVER_SLOW, SpeedGate, Written
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 from tcc.ir.feeds import exercise_feeds
 from tcc.ir.loss import Loss
@@ -52,20 +52,21 @@ class Compilation(Request):
             verifier = self._verifier(model, original)
             fitted, held = held_out(samples)
             loss = LossOf(original, held, self._evaluation(model))
-            programs = Programs(self, folder, verifier, loss, fitted if loss.evaluation is None else samples)
+            gate = self._gate(folder, original, verifier)
+            programs = Programs(self, gate, verifier, loss, fitted if loss.evaluation is None else samples)
             outcome = programs.best(model, original, facts.bytes)
             forms = TypedForms(outcome, self.target, self.symbols)
-            speed = self._speed(folder, outcome, forms, verifier)
             output = self.output if self.emit == emitting.ONNX else None
             name = "model.onnx" if output is None else output.resolve().name
-            shipped = self._ship(folder / name, facts.bytes, outcome, forms, speed, verifier=verifier, loss=loss)
-            front = self._front(folder, programs, facts.bytes, verifier, loss)
+            shipped = self._ship(folder / name, facts.bytes, outcome, forms, gate, verifier=verifier, loss=loss)
+            latency = self._latency(gate, shipped)
+            front = self._front(folder, programs, facts.bytes, gate, verifier=verifier, loss=loss)
             emitted = emitting.of(self, folder, shipped, () if verifier is None else verifier.feeds)
             warnings.raise_errors(self.diagnostics, self.warnings_as_errors)
             made = self._report(facts, shipped, outcome, verifier, forms) | programs.report()
             if emitted is not None:
                 made["artefact"] = emitted.entry()
-            made["measured"] = _measured(outcome, speed.latency, time.perf_counter() - started)
+            made["measured"] = _measured(outcome, latency, time.perf_counter() - started)
             made["pareto"] = [entry for entry, _ in front]
             files = self._publish(shipped.files if emitted is None else emitted.files, front)
         plain = report.plain(made)
@@ -116,17 +117,25 @@ class Compilation(Request):
         return Verifier(original, tuple(self.inputs or ()), self.symbols)
 
     def _front(
-        self, folder: Path, programs: Programs, nbytes: int, verifier: Verifier | None, loss: LossOf
+        self,
+        folder: Path,
+        programs: Programs,
+        nbytes: int,
+        gate: SpeedGate,
+        *,
+        verifier: Verifier | None,
+        loss: LossOf,
     ) -> list[tuple[dict[str, Any], Shipped]]:
         """The programs of the front, each held to the gates like the one that is shipped, and its report entry."""
-        made = []
+        made: list[tuple[dict[str, Any], Shipped]] = []
+        if not self.pareto:
+            return made
         name = Path("model.onnx" if self.output is None else self.output.name)
         (folder / "pareto").mkdir()
         for number, point in enumerate(programs.front(self.pareto), 1):
             forms = TypedForms(point.outcome, self.target, self.symbols)
-            speed = self._speed(folder, point.outcome, forms, verifier, "not asked for")
             path = folder / "pareto" / f"{name.stem}.pareto{number}{name.suffix}"
-            shipped = self._ship(path, nbytes, point.outcome, forms, speed, verifier=verifier, loss=loss)
+            shipped = self._ship(path, nbytes, point.outcome, forms, gate, verifier=verifier, loss=loss)
             if shipped.snapshot is point.outcome.snapshots[-1]:
                 made.append((point.entry() | {"file": path.name}, shipped))
         return made
@@ -144,7 +153,7 @@ class Compilation(Request):
         nbytes: int,
         outcome: Outcome,
         forms: TypedForms,
-        speed: SpeedGate,
+        gate: SpeedGate,
         *,
         verifier: Verifier | None,
         loss: LossOf,
@@ -160,31 +169,33 @@ class Compilation(Request):
         gates = Shipping(
             outcome.snapshots[0], nbytes, path, backend, verifier,
             lambda snapshot: loss(snapshot) if is_lossy(snapshot) else None, self.budgets.loss, is_lossy,
-            speed, outcome.exact_form,
+            lambda snapshot: gate.refusal(snapshot, outcome.exact_form(snapshot), forms.predicted_seconds),
+            outcome.exact_form,
         )  # fmt: skip
         shipped = gates.ship(outcome.snapshots)
         # What the target's own back end would be missing here does not matter where another artefact is asked for.
         self.diagnostics += [*(d for d in said if self.emit == emitting.ONNX or d.code != "W0801"), *shipped.notes]
-        if shipped.verbatim is not None:
-            speed.latency = "the input's own bytes are shipped"
-        if isinstance(speed.latency, PairedLatency) and speed.latency.verdict == "slower":
-            message = f"the result is slower: {speed.latency.text()}"
-            self.diagnostics.append(Diagnostic("W0705", message, shipped.model.source))
         return shipped
 
-    def _speed(
-        self, folder: Path, outcome: Outcome, forms: TypedForms, verifier: Verifier | None, why_not: str = ""
-    ) -> SpeedGate:
+    def _gate(self, folder: Path, original: Snapshot, verifier: Verifier | None) -> SpeedGate:
         """The gate of speed; what was named pass by pass, or is asked for however slow, is measured only."""
         feeds = () if verifier is None else verifier.feeds
         unmeasured = measuring.unmeasurable(self.target) or ("" if feeds else "no inputs run through the model")
         return SpeedGate(
-            self.target, outcome.snapshots[0], folder, feeds,
-            why_not or (unmeasured if self.measure else "not asked for"),
-            forms.predicted_seconds,
-            outcome.exact_form,
-            refuses=not why_not and bool(self.level) and self.level not in HOWEVER_SLOW,
+            self.target, Written(original, folder), feeds, unmeasured if self.measure else "not asked for",
+            refuses=bool(self.level) and self.level not in HOWEVER_SLOW,
         )  # fmt: skip
+
+    def _latency(self, gate: SpeedGate, shipped: Shipped) -> PairedLatency | str:
+        """What is shipped against the input, on all threads, for the report; nothing hangs on it."""
+        if gate.unmeasured or shipped.verbatim is not None:
+            return gate.unmeasured or "the input's own bytes are shipped"
+        before = gate.written.files(gate.written.original)[0]
+        found = measuring.measure(before, shipped.files[0], gate.feeds, self.target, backends.backend("onnxruntime"))
+        if found.verdict == "slower":
+            message = f"the result is slower: {found.text()}"
+            self.diagnostics.append(Diagnostic("W0705", message, shipped.model.source))
+        return found
 
     def _accuracy(self, loss: Loss | None) -> dict[str, Any]:
         given = self.calibration if self.evaluation is None else self.evaluation

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tcc import backends, report
-from tcc.compiler import executors, levels, measuring, search
+from tcc.compiler import executors, levels, search
 from tcc.compiler.accuracy import LossOf
 from tcc.compiler.attempts import Bench, Branch, extend
 from tcc.compiler.budgets import Budgets, Cost
+from tcc.compiler.lowering import TypedForms
 from tcc.compiler.request import Request
 from tcc.compiler.search import Point, Search
-from tcc.compiler.shipping import as_written
-from tcc.compiler.speed import HOWEVER_SLOW, MARGIN, PREDICTED_MARGIN
+from tcc.compiler.speed import HOWEVER_SLOW, SpeedGate
 from tcc.cost_models.memory import Memory
 from tcc.diagnostics import Diagnostic, Exit, TccError
-from tcc.ir.inference import annotate
 from tcc.ir.model import Model
 from tcc.passes.base import Context, Effect, Pass
 from tcc.passes.compress import Compress
@@ -27,7 +24,6 @@ from tcc.passes.manager import Outcome, Snapshot, Stages, Verifier, run_passes
 from tcc.passes.pipeline import parse, unparse
 from tcc.targets.native import processors
 
-_RUNS = 3
 Feeds = tuple[Mapping[str, Any], ...]
 
 
@@ -40,24 +36,19 @@ class Programs:
 
     Args:
         asked: the request.
-        folder: for files to measure.
+        gate: of speed; it has the forms as files.
         verifier: checks every pass; None for no checks.
         loss: of a form on the user's data.
         samples: calibration data.
     """
 
     asked: Request
-    folder: Path
+    gate: SpeedGate
     verifier: Verifier | None
     loss: LossOf
     samples: Feeds | None
-    points: list[Point] = field(default_factory=list)
     chosen: Point | None = None
-    _written: dict[int, tuple[Snapshot, tuple[Path, ...]]] = field(default_factory=dict)
-    _seen: list[float] = field(default_factory=list)
-    """Seconds of the forms in the order in which they came: the input, the exact form, the others."""
-    _unit: float = 0.0
-    """Seconds that a run of the input takes: all latencies are ratios to it, measured in turns."""
+    _search: Search | None = None
 
     def best(self, model: Model, original: Snapshot, nbytes: int) -> Outcome:
         """The program to ship.
@@ -90,19 +81,20 @@ class Programs:
 
     def front(self, count: int) -> list[Point]:
         """At most ``count`` of the programs that keep all budgets and that no other one beats, evenly spread."""
-        found = list(search.front([point for point in self.points if not point.exceeds]))
+        if not count or self._search is None:
+            return []
+        found = list(search.front([point for point in self._search.timed() if not point.exceeds]))
         if count < 2 or len(found) <= count:
             return found[:count]
         return [found[round(i * (len(found) - 1) / (count - 1))] for i in range(count)]
 
     def report(self) -> dict[str, Any]:
         """The points, for the report."""
-        if not self.points:
+        points = [] if self._search is None else self._search.points
+        if not points:
             return {}
-        on_front = {id(point) for point in search.front(self.points)}
-        entries = [
-            point.entry() | {"front": id(point) in on_front, "chosen": point is self.chosen} for point in self.points
-        ]
+        on_front = {id(point) for point in search.front(points)}
+        entries = [point.entry() | {"front": id(point) in on_front, "chosen": point is self.chosen} for point in points]
         return {"search": entries}
 
     def _is_searched(self, rest: Sequence[Pass]) -> bool:
@@ -143,11 +135,11 @@ class Programs:
             )
         jobs = min(asked.jobs or processors(), len(branches))
         with executors.executor(asked.scheduler, jobs) as pool:
-            made = Search(
-                bench, lambda snapshot, loss: self._cost(snapshot, loss, nbytes), asked.budgets, asked.instruments,
-                pool, max(jobs, 1),
+            made = self._search = Search(
+                bench, lambda outcome, loss: self._cost(outcome, loss, nbytes), self._timed, asked.budgets,
+                asked.instruments, pool, max(jobs, 1),
             )  # fmt: skip
-            self.points = made.run(start, branches, suffix)
+            made.run(start, branches, suffix)
         asked.diagnostics += made.notes
         self.chosen = made.choose(search.OBJECTIVES[asked.objective])
         return self.chosen.outcome
@@ -177,53 +169,20 @@ class Programs:
             return step
         return replace(step, objective=objective)
 
-    def _cost(self, snapshot: Snapshot, loss: float, nbytes: int) -> Cost:
-        """What a form costs; the input's bytes are those of its own files."""
-        files = self._files(snapshot)
+    def _cost(self, outcome: Outcome, loss: float, nbytes: int) -> Cost:
+        """What is known of a program's last form without running it; the input's bytes are those of its own files."""
+        snapshot = outcome.snapshots[-1]
+        files = self.gate.written.files(snapshot)
         size = sum(file.stat().st_size for file in files) if snapshot.label else nbytes
-        model = snapshot.model()
-        annotate(model)
-        seconds = report.predicted_seconds(model, self.asked.target, self.asked.symbols)
-        memory = Memory(self.asked.symbols).peak(model).total
-        if not self._is_measurable():
-            return self._compared(Cost(loss, size, seconds, memory=memory), PREDICTED_MARGIN, "predicted")
-        assert self.verifier is not None
-        backend = backends.backend("onnxruntime")
-        original = self._files(self.loss.original)[0]
-        # A busy machine makes slow, never fast: the least of three is the nearest to what there is.
-        found = [
-            measuring.measure(original, files[0], self.verifier.feeds, self.asked.target, backend) for _ in range(_RUNS)
-        ]
-        pair = min(found, key=lambda run: run.ratio)
-        self._unit = self._unit or pair.latency_a
-        made = Cost(loss, size, seconds, pair.ratio * self._unit, memory=memory)
-        return self._compared(made, max(MARGIN, pair.noise, pair.high / pair.ratio - 1), "measured")
+        forms = TypedForms(outcome, self.asked.target, self.asked.symbols)
+        memory = Memory(self.asked.symbols).peak(forms.last).total
+        return Cost(loss, size, forms.predicted_seconds(snapshot), memory=memory)
 
-    def _compared(self, cost: Cost, margin: float, how: str) -> Cost:
-        """The cost, saying so where the form is slower than the input or the exact form, which are seen first."""
-        self._seen.append(cost.run)
-        # The exact form is what there is to fall back on; the gate holds it against the input when it ships.
-        is_first = len(self._seen) <= 2
-        if is_first or not self.asked.level or self.asked.level in HOWEVER_SLOW:
-            return cost
-        for before, name in zip(self._seen[:2], ("the input", "the exact form"), strict=False):
-            if cost.run > before * (1 + margin):
-                slower = f"it is {how} to take {1e6 * cost.run:.4g} µs, {name} {1e6 * before:.4g} µs"
-                return replace(cost, slower=slower)
-        return cost
-
-    def _files(self, snapshot: Snapshot) -> tuple[Path, ...]:
-        if not snapshot.label and snapshot.files:
-            return snapshot.files
-        if (known := self._written.get(id(snapshot))) is None:
-            folder = self.folder / f"point{len(self._written)}"
-            folder.mkdir()
-            model = as_written(self.loss.original, snapshot)
-            known = self._written[id(snapshot)] = (snapshot, model.save(folder / "model.onnx"))
-        return known[1]
-
-    def _is_measurable(self) -> bool:
-        return (
-            self.asked.measure and not measuring.unmeasurable(self.asked.target)
-            and self.verifier is not None and bool(self.verifier.feeds)
-        )  # fmt: skip
+    def _timed(self, outcome: Outcome, cost: Cost) -> Cost:
+        """The cost with what the gate of speed says of the program's last form."""
+        snapshot, exact = outcome.snapshots[-1], outcome.exact_form(outcome.snapshots[-1])
+        slower = ""
+        if exact is not None:  # the exact form is what there is to fall back on; its gate is where it ships
+            forms = TypedForms(outcome, self.asked.target, self.asked.symbols)
+            slower = self.gate.refusal(snapshot, exact, forms.predicted_seconds)
+        return replace(cost, measured=self.gate.seconds(snapshot, self.asked.budgets.seconds), slower=slower)

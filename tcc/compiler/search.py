@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -25,13 +24,17 @@ _CLOSE = 1e-9
 
 @dataclass(frozen=True)
 class Point:
-    """A program that was built, verified and measured. ``exceeds`` says which budgets it breaks."""
+    """A program that was built and verified, and whose loss was measured.
+
+    ``exceeds`` says which budgets it breaks, those of time among them once it is ``timed``.
+    """
 
     branch: str
     outcome: Outcome
     loss: Loss | None
     cost: Cost
     exceeds: tuple[str, ...] = ()
+    timed: bool = False
 
     def entry(self) -> dict[str, Any]:
         """The point for the report."""
@@ -51,7 +54,8 @@ class Search:
 
     Args:
         bench: what the attempts share.
-        cost: bytes and seconds of a form.
+        cost: of an outcome's last form and its loss: all that is known without running it.
+        timed_cost: the cost with what running it told; asked only of programs that may be chosen.
         budgets: what the chosen program has to keep.
         instruments: look on between passes that run in this process.
         pool: runs attempts elsewhere; None for this process.
@@ -59,12 +63,14 @@ class Search:
     """
 
     bench: Bench
-    cost: Callable[[Snapshot, float], Cost]
+    cost: Callable[[Outcome, float], Cost]
+    timed_cost: Callable[[Outcome, Cost], Cost]
     budgets: Budgets
     instruments: Sequence[Instrument] = ()
     pool: Executor | None = None
     jobs: int = 1
     points: list[Point] = field(default_factory=list)
+    original: Cost = field(init=False)
     notes: list[Diagnostic] = field(default_factory=list)
 
     def run(self, start: Outcome, branches: Sequence[Branch], suffix: tuple[Pass, ...]) -> list[Point]:
@@ -73,7 +79,8 @@ class Search:
         Branches come in the order of growing loss of their ``first`` parts: the first one of which that part
         alone breaks the loss budget is the last.
         """
-        self.original = self.cost(start.snapshots[0], 0.0)
+        first = replace(start, model=start.snapshots[0].model(), snapshots=start.snapshots[:1])
+        self.original = self.timed_cost(first, self.cost(first, 0.0))
         last = start.snapshots[-1]
         self._add("", self.extend(start, suffix))
         shown: tuple[Any, ...] = (self.instruments,) if self.pool is None else ()
@@ -99,23 +106,37 @@ class Search:
         self.notes.append(Diagnostic("N0704", f"a worker was lost, its work is done here: {reason}"))
 
     def _add(self, branch: str, outcome: Outcome) -> None:
-        last = outcome.snapshots[-1]
-        loss = self.bench.loss(last)
-        cost = self.cost(last, math.nan if loss is None else loss.value)
+        loss = self.bench.loss(outcome.snapshots[-1])
         # Where nothing is known of the loss there is no data: only what needs none was done.
-        known = replace(cost, loss=0.0) if math.isnan(cost.loss) else cost
-        self.points.append(Point(branch, outcome, loss, known, tuple(self.budgets.exceeded(known, self.original))))
+        cost = self.cost(outcome, 0.0 if loss is None else loss.value)
+        exceeds = tuple(self.budgets.exceeded(cost, self.original, timed=False))
+        self.points.append(Point(branch, outcome, loss, cost, exceeds))
+
+    def timed(self) -> list[Point]:
+        """The points with their times, as far as they keep the other budgets."""
+        for index in range(len(self.points)):
+            self._time(index)
+        return self.points
+
+    def _time(self, index: int) -> Point:
+        found = self.points[index]
+        if not found.timed and not found.exceeds:
+            cost = self.timed_cost(found.outcome, found.cost)
+            exceeds = tuple(self.budgets.exceeded(cost, self.original))
+            self.points[index] = found = replace(found, cost=cost, exceeds=exceeds, timed=True)
+        return found
 
     def choose(self, objective: Callable[[Cost], tuple[float, ...]]) -> Point:
-        """The best point within all budgets.
+        """The best point within all budgets; only what may be the best is timed.
 
         Raises:
             TccError: exit INFEASIBLE, naming the budgets in the way and the best point reached.
         """
-        feasible = [point for point in self.points if not point.exceeds]
-        if feasible:
-            # Of equals the last: where nothing lossy pays, the record of what was declined, and why, is kept.
-            return min(reversed(feasible), key=lambda point: objective(point.cost))
+        # Of equals the last: where nothing lossy pays, the record of what was declined, and why, is kept.
+        order = sorted(range(len(self.points)), key=lambda i: (*objective(self.points[i].cost), -i))
+        for index in order:
+            if not (point := self._time(index)).exceeds:
+                return point
         nearest = min(self.points, key=lambda point: (len(point.exceeds), *objective(point.cost)))
         reached = f"the best point reached: {nearest.branch or 'simplified only'}"
         raise TccError(

@@ -64,7 +64,7 @@ class Shipping:
     loss: Callable[[Snapshot], Loss | None]
     max_loss: float
     lossy: Callable[[Snapshot], bool] = lambda _snapshot: False
-    speed: Callable[[Snapshot, Sequence[Path]], str] = lambda _snapshot, _files: ""
+    speed: Callable[[Snapshot], str] = lambda _snapshot: ""
     exact: Callable[[Snapshot], Snapshot | None] = lambda _snapshot: None
     notes: list[Diagnostic] = field(default_factory=list)
 
@@ -90,7 +90,7 @@ class Shipping:
             if larger := self._larger_than_exact(done):
                 self._refuse(what, larger)
                 continue
-            if slow := self.speed(snapshot, files):
+            if slow := self.speed(snapshot):
                 self._refuse(what, slow, "N0702", "no-speedup")
                 continue
             if grown:

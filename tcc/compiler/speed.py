@@ -1,8 +1,9 @@
 """The gate of speed: nothing is shipped that is slower than the input, nor than the exact form it was made from.
 
 What is measured decides, where the target can be measured here; elsewhere the prediction does. A measurement is noisy
-and what it decides changes the bytes that are written, so only an overwhelming one refuses: slower beyond the
-confidence interval and the noise in each of several runs of growing length, and by a margin.
+and what it decides changes the bytes that are written: so a form is refused only where the whole interval of its time
+lies beyond a margin, samples are taken until it does or does not, and the answer is recorded under the digest of what
+was measured. The search and what is shipped ask the same gate.
 """
 
 from __future__ import annotations
@@ -12,93 +13,129 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tcc import backends
-from tcc.backends import PairedLatency
-from tcc.compiler import measuring
+from tcc.compiler.budgets import Limit
+from tcc.compiler.shipping import as_written
+from tcc.compiler.timing import Timing
 from tcc.passes.manager import Snapshot
 from tcc.targets import Target
 
-Feeds = Sequence[Mapping[str, Any]]
-
 HOWEVER_SLOW = frozenset("z")
 """Levels whose result may be slower than the input."""
-RUNS = 3
-"""Measurements that all have to agree before a form is refused; each is twice as long as the one before."""
 MARGIN = 0.03
-"""The part by which a form has to be slower, in the middle of its interval, before it is refused."""
+"""The part by which a form has to be slower, at the near end of its interval, before it is refused: one thread."""
+WALL_MARGIN = 0.15
+"""The same for all threads at once, which other processes disturb: it finds what threads do not speed up."""
 PREDICTED_MARGIN = 0.02
 """The same of a prediction, whose unit is what one program is predicted to take against another."""
+
+Predicted = Callable[[Snapshot], float]
+
+
+@dataclass
+class Written:
+    """Forms of one model as files, each written once; the input is its own file where it has one."""
+
+    original: Snapshot
+    folder: Path
+    _known: dict[int, tuple[Snapshot, tuple[Path, ...]]] = field(default_factory=dict)
+
+    def files(self, snapshot: Snapshot) -> tuple[Path, ...]:
+        """The files of a form."""
+        if snapshot is self.original and snapshot.files:
+            return snapshot.files
+        if id(snapshot) not in self._known:
+            place = self.folder / f"form{len(self._known)}"
+            place.mkdir()
+            model = as_written(self.original, snapshot)
+            # The snapshot is kept with its files, so that its id stays its own.
+            self._known[id(snapshot)] = (snapshot, model.save(place / "model.onnx"))
+        return self._known[id(snapshot)][1]
 
 
 @dataclass
 class SpeedGate:
-    """Compares forms of one model with its input.
+    """Compares forms of one model with its input, and with the exact forms they were made from.
 
     Args:
         target: what is compiled for.
-        original: the input.
-        folder: where further files may be written.
+        written: the forms as files; ``written.original`` is the input.
         feeds: inputs that run through the model.
         unmeasured: why nothing is measured; empty where it is.
-        predicted: seconds that a form is predicted to take.
-        exact: the exact form that a lossy one was made from; None for a form that is exact itself.
-        refuses: whether a slower form is refused; else it is only measured.
+        refuses: whether a slower form is refused at all.
+        timing: measures, and remembers.
     """
 
     target: Target
-    original: Snapshot
-    folder: Path
-    feeds: Feeds
+    written: Written
+    feeds: Sequence[Mapping[str, Any]]
     unmeasured: str
-    predicted: Callable[[Snapshot], float]
-    exact: Callable[[Snapshot], Snapshot | None]
     refuses: bool
-    latency: PairedLatency | str = "not asked for"
-    _files: dict[int, Path] = field(default_factory=dict)
+    timing: Timing = field(init=False)
 
-    def __call__(self, snapshot: Snapshot, files: Sequence[Path]) -> str:
-        """Why a form that was written to these files is refused; empty where it is not.
+    def __post_init__(self) -> None:
+        self.timing = Timing(self.feeds)
+
+    @property
+    def threads(self) -> int:
+        """How many threads a deployment on this machine has."""
+        from tcc.targets.native import processors
+
+        return min(self.target.threads, processors())
+
+    def refusal(self, snapshot: Snapshot, exact: Snapshot | None, predicted: Predicted) -> str:
+        """Why a form is refused, in a sentence; empty where it is not.
+
+        Args:
+            snapshot: the form.
+            exact: the exact form that it was made from; None for one that is exact itself.
+            predicted: the seconds of a form, which decide where nothing is measured.
 
         Raises:
             TccError: what loading and running raise.
         """
-        if self.unmeasured:
-            self.latency = self.unmeasured
-            return self._predicted_slower(snapshot) if self.refuses and snapshot.label else ""
-        reason, self.latency = self._slower(self.original, files[0], "the input")
-        if not reason and self.refuses and (exact := self.exact(snapshot)) is not None and exact is not self.original:
-            reason, _ = self._slower(exact, files[0], "the exact form")
-        return reason if self.refuses and snapshot.label else ""
-
-    def _predicted_slower(self, snapshot: Snapshot) -> str:
-        after = self.predicted(snapshot)
-        for other, name in ((self.original, "the input"), (self.exact(snapshot), "the exact form")):
-            if other is None:
-                continue
-            before = self.predicted(other)
-            if after > before * (1 + PREDICTED_MARGIN):
-                return f"it is predicted to take {1e6 * after:.4g} µs, {name} {1e6 * before:.4g} µs"
+        if not self.refuses or not snapshot.label:
+            return ""
+        others = [(self.written.original, "the input")]
+        others += [(exact, "the exact form")] if exact is not None and exact.label else []
+        for other, name in others:
+            reason = self._predicted(snapshot, other, name, predicted) if self.unmeasured else (
+                self._measured(snapshot, other, name)
+            )  # fmt: skip
+            if reason:
+                return reason
         return ""
 
-    def _slower(self, other: Snapshot, file: Path, name: str) -> tuple[str, PairedLatency]:
-        """Whether a file is slower than another form, as a sentence, and the last measurement."""
-        backend = backends.backend("onnxruntime")
-        before = self._file(other)
-        for turn in range(RUNS):
-            found = measuring.measure(before, file, self.feeds, self.target, backend, seconds=2**turn)
-            if found.verdict != "slower" or found.ratio < 1 + MARGIN:
-                return "", found
-            if not self.refuses:
-                break
-        return f"measured against {name} it is {found.text()}", found
+    def _predicted(self, snapshot: Snapshot, other: Snapshot, name: str, predicted: Predicted) -> str:
+        after, before = predicted(snapshot), predicted(other)
+        if after <= before * (1 + PREDICTED_MARGIN):
+            return ""
+        return f"it is predicted to take {1e6 * after:.4g} µs, {name} {1e6 * before:.4g} µs"
 
-    def _file(self, snapshot: Snapshot) -> Path:
-        """A form as a file: the input's own where it has one."""
-        if snapshot is self.original and snapshot.files:
-            return snapshot.files[0]
-        key = id(snapshot)
-        if key not in self._files:
-            place = self.folder / f"form{len(self._files)}"
-            place.mkdir()
-            self._files[key] = snapshot.model().save(place / "model.onnx")[0]
-        return self._files[key]
+    def _measured(self, snapshot: Snapshot, other: Snapshot, name: str) -> str:
+        before, after = self.written.files(other), self.written.files(snapshot)
+        for threads, margin in ((1, MARGIN), (self.threads, WALL_MARGIN)):
+            if threads == 1 and margin == WALL_MARGIN:
+                continue  # asked already, and more strictly
+            found = self.timing.ratio(before, after, 1 + margin, threads)
+            if found.low > 1 + margin:
+                return f"measured against {name} it is slower: {found.text()}, {threads} threads"
+        return ""
+
+    def seconds(self, snapshot: Snapshot, limit: Limit | None) -> float | None:
+        """At most how many seconds a run of a form takes, as far as a limit asks; None where nothing is measured.
+
+        The far end of the interval: what is called within the limit is. For a relative limit the unit is the
+        input's own time.
+
+        Raises:
+            TccError: what loading and running raise.
+        """
+        if self.unmeasured or limit is None:
+            return None
+        files, original = self.written.files(snapshot), self.written.files(self.written.original)
+        if not limit.relative:
+            return self.timing.seconds(files, limit.value, self.threads).high
+        unit = self.timing.seconds(original, 0.0, self.threads).value
+        if snapshot is self.written.original:
+            return unit
+        return unit * self.timing.ratio(original, files, limit.value, self.threads).high

@@ -1,0 +1,62 @@
+"""Repeats a noisy measurement until it is clear on which side of a boundary it lies, or the samples are used up."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+FEWEST, MOST = 5, 20
+"""Samples before the first answer, and after which there is none."""
+CONFIDENCE = 0.995
+"""One-sided, at each look: an answer is looked for after each sample, and the chance of a wrong one adds up."""
+FLOOR = 0.01
+"""Samples of one process differ by less than those of two, which no process can see of itself."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A positive quantity: the geometric mean of its samples, with the interval that an answer was read from."""
+
+    value: float
+    low: float
+    high: float
+    samples: int
+
+    def text(self) -> str:
+        """One line, as a ratio."""
+        return f"×{self.value:.3f} ({self.low:.3f} to {self.high:.3f}, {self.samples} samples)"
+
+
+def settle(sample: Callable[[int], float], boundary: float) -> Estimate:
+    """Take samples (positive, by number) until the interval of their mean leaves the boundary to one side.
+
+    After ``MOST`` samples the boundary may still lie inside: then the answer is that there is none.
+    """
+    values: list[float] = []
+    while True:
+        values.append(sample(len(values)))
+        if len(values) < FEWEST:
+            continue
+        found = estimate(values)
+        if found.low > boundary or found.high < boundary or len(values) >= MOST:
+            return found
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean of logarithms with Student's interval; at least two values."""
+    logs, count = [math.log(value) for value in values], len(values)
+    mean = statistics.fmean(logs)
+    reach = student(CONFIDENCE, count - 1) * max(statistics.stdev(logs), FLOOR) / math.sqrt(count)
+    return Estimate(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), count)
+
+
+def student(confidence: float, degrees: int) -> float:
+    """A quantile of Student's distribution, within 6 % from four degrees of freedom on.
+
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5, the first three terms.
+    """
+    z = statistics.NormalDist().inv_cdf(confidence)
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / degrees + second / degrees**2

@@ -1,0 +1,129 @@
+"""Times models against each other on this machine, until it is clear which side of a boundary the answer lies on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tcc import backends
+from tcc.compiler import sequential
+from tcc.compiler.records import FORMAT, Records
+from tcc.compiler.sequential import Estimate
+
+if TYPE_CHECKING:
+    from tcc.backends import Loaded
+
+_SECONDS = 0.05
+"""How long one sample runs, at least ``_ROUNDS`` turns."""
+_ROUNDS = 4
+_QUARTILE = 0.25
+"""Of a sample's runs: what else the machine does makes slow, never fast."""
+_CHUNK = 1 << 20
+
+Files = Sequence[Path]
+Feed = Mapping[str, Any]
+
+
+@dataclass
+class Timing:
+    """Answers questions about files' times, each once: answers are recorded by content.
+
+    Every sample loads the models anew and runs them in turns: where a process happens to put a model's
+    memory makes a difference that repeating in one session would take for the model's own.
+
+    Args:
+        feeds: inputs that run through the models; samples take turns with them.
+        records: answers that were given before.
+    """
+
+    feeds: Sequence[Feed]
+    records: Records = field(default_factory=Records)
+    _digests: dict[Path, str] = field(default_factory=dict)
+
+    def ratio(self, before: Files, after: Files, boundary: float, threads: int) -> Estimate:
+        """The time of ``after`` as a part of the time of ``before``; raises what loading and running raise.
+
+        One thread is timed by its own clock: what other processes take of the processor is not counted.
+        """
+
+        def sample(number: int) -> float:
+            first, second = self._sample([before, after], number, threads)
+            return second / first
+
+        return self._settled("ratio", [before, after], boundary, threads, sample)
+
+    def seconds(self, files: Files, boundary: float, threads: int) -> Estimate:
+        """The seconds of a run, by the clock on the wall; raises what loading and running raise."""
+
+        def sample(number: int) -> float:
+            return self._sample([files], number, threads, time.perf_counter)[0]
+
+        return self._settled("seconds", [files], boundary, threads, sample)
+
+    def _settled(
+        self, what: str, models: Sequence[Files], boundary: float, threads: int, sample: Callable[[int], float]
+    ) -> Estimate:
+        parts = [FORMAT, what, [self._digest(file) for files in models for file in files], boundary, threads]
+        key = hashlib.sha256(json.dumps([*parts, _machine(), self._feeds_digest]).encode()).hexdigest()
+        return Estimate(**self.records.kept(key, lambda: asdict(sequential.settle(sample, boundary))))
+
+    def _sample(
+        self, models: Sequence[Files], number: int, threads: int, clock: Callable[[], float] | None = None
+    ) -> list[float]:
+        """Seconds of a run of each: the lower quartile over a sample's runs."""
+        tick = clock or (time.thread_time if threads == 1 else time.perf_counter)
+        feed = self.feeds[number % len(self.feeds)]
+        order = [*range(len(models))][:: -1 if number % 2 else 1]
+        backend = backends.backend("onnxruntime")
+        loaded = {index: backend.load(models[index][0], threads=threads) for index in order}
+        for index in order:
+            loaded[index].run(feed)
+        times: list[list[float]] = [[] for _ in models]
+        end = time.perf_counter() + _SECONDS * len(models)
+        for turn in count():
+            if turn >= _ROUNDS and time.perf_counter() > end:
+                break
+            for index in order if turn % 2 else reversed(order):
+                times[index].append(_timed(loaded[index], feed, tick))
+        return [float(np.quantile(taken, _QUARTILE)) for taken in times]
+
+    def _digest(self, file: Path) -> str:
+        if file not in self._digests:
+            digest = hashlib.sha256()
+            with file.open("rb") as stream:
+                while chunk := stream.read(_CHUNK):
+                    digest.update(chunk)
+            self._digests[file] = digest.hexdigest()
+        return self._digests[file]
+
+    @property
+    def _feeds_digest(self) -> str:
+        digest = hashlib.sha256()
+        for feed in self.feeds:
+            for name in sorted(feed):
+                array = np.asarray(feed[name])
+                digest.update(f"{name} {array.dtype} {array.shape}".encode())
+                digest.update(repr(array.tolist()).encode() if array.dtype.kind == "O" else array.tobytes())
+        return digest.hexdigest()
+
+
+def _timed(model: Loaded, feed: Feed, tick: Callable[[], float]) -> float:
+    started = tick()
+    model.run(feed)
+    return tick() - started
+
+
+def _machine() -> str:
+    import onnxruntime
+
+    from tcc.targets.native import processor, processors
+
+    return f"{processor()}; {processors()} processors; onnxruntime {onnxruntime.__version__}"
