@@ -41,13 +41,13 @@ def _pruned(case: Any, feeds: list[Any], part: float, method: str) -> tuple[Any,
     """The pruned model and the facts; plain methods search for the ratio that leaves what is asked for."""
     from tcc import frontends
 
-    simple, _ = _run(frontends.load(case.model), feeds, "canonicalize,inline,fold,simplify", data=False)
+    simple, _ = run(frontends.load(case.model), feeds, "canonicalize,inline,fold,simplify", data=False)
     if method == "tcc":
-        return _run(simple, feeds, f"prune{{macs={part}}}", data=True)
+        return run(simple, feeds, f"prune{{macs={part}}}", data=True)
     low, high, best = 0.0, 0.98, None
     for _ in range(_SEARCH):
         ratio = (low + high) / 2
-        found = _run(simple, feeds, f"prune{{ratio={ratio},importance={method},recover=false}}", data=False)
+        found = run(simple, feeds, f"prune{{ratio={ratio},importance={method},recover=false}}", data=False)
         before, after = found[1].get("operations", (1.0, 1.0))
         if after <= part * before:
             best, high = found, ratio
@@ -59,13 +59,16 @@ def _pruned(case: Any, feeds: list[Any], part: float, method: str) -> tuple[Any,
     return best
 
 
-def _run(model: Any, feeds: list[Any], steps: str, *, data: bool) -> tuple[Any, dict[str, Any]]:
+def run(
+    model: Any, feeds: list[Any], steps: str, *, data: bool, target: str = "x86-64-vnni"
+) -> tuple[Any, dict[str, Any]]:
+    """A copy of a model after a pipeline, and the facts of its last pass."""
     from tcc.passes.base import Context
     from tcc.passes.pipeline import parse
     from tcc.targets import parse_target
 
     context = Context(
-        parse_target("x86-64-vnni"), feeds=tuple(feeds[:2]), calibration=tuple(feeds) if data else None
+        parse_target(target), feeds=tuple(feeds[:2]), calibration=tuple(feeds) if data else None
     )  # fmt: skip
     model, facts = model.clone(), dict[str, Any]()
     for one in parse(steps):

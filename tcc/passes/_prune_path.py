@@ -67,6 +67,10 @@ class Path:
     def _removed(self, group: Group, share: float) -> np.ndarray:
         return aligned(least(self.scores[group], share, group, self.minimum), self.scores[group], self.align)
 
+    def loss(self, group: Group, share: float) -> float:
+        """The squared loss that is predicted for shrinking one group to a part of the grid."""
+        return float(self.curves[group][_GRID.index(share)])
+
     def steps(self) -> list[Step]:
         """The points, in order of falling cost."""
         shares = dict.fromkeys(self.groups.groups, 0.0)

@@ -16,15 +16,17 @@ from tcc.ir.channels.slicing import kept
 from tcc.ir.execution import Runner
 from tcc.ir.loss import loss_of
 from tcc.ir.model import Model
-from tcc.passes._prune_budget import by_cost, by_latency, by_loss, latency_ratio
+from tcc.passes._prune_budget import by_cost, by_loss
 from tcc.passes._prune_consumers import consumers
 from tcc.passes._prune_costs import Cost, Costs
 from tcc.passes._prune_data import BY_DATA, Statistics, collect, reconstruction
+from tcc.passes._prune_latency import Point, Stopwatch, reached
 from tcc.passes._prune_path import Path, Step, aligned, compensate, curves, guessed
 from tcc.passes._prune_recovery import recover
 from tcc.passes._prune_taps import Feed, joined
 from tcc.passes._prune_weights import BY_WEIGHTS
 from tcc.passes.base import Context
+from tcc.targets.native import processors
 
 if TYPE_CHECKING:
     from tcc.passes.prune import Prune
@@ -123,22 +125,41 @@ class Selection:
             advice = "give data with --calib, or say how much goes: ratio, macs, size or latency"
             raise fail(Exit.USAGE, "E0235", "pruning to a loss budget needs calibration data", help=advice)
         name, part = asked or ("macs", 0.0)
-        measure = _MEASURES[name]
         losses = curves(self.groups, self.scores, self.statistics, self._data) if self._data else guessed(self.scores)
-        path = Path(self.groups, self.scores, losses, self.costs, measure, options.minimum, options.align)
+        if name == "latency" and self.context.target.name == "native":
+            return self._at_latency(losses, part)
+        path = self._path(losses, name, self.options.align)
         steps = path.steps()
         if asked is None:
             at = by_loss(steps, self.context.max_loss, lambda step: self._loss(path, step))
-        elif name == "latency" and self.context.target.name == "native":
-            at = by_latency(steps, part, lambda step: self._latency(path, step))
         else:
-            at = by_cost(steps, part, lambda step: measure(step.cost), _WORDS[name])
+            at = by_cost(steps, part, lambda step: _MEASURES[name](step.cost), _WORDS[name])
         self.record["path"] = {"points": len(steps), "chosen": at}
         return path.removal(steps[at].shares)
 
-    def _latency(self, path: Path, step: Step) -> float:
-        removal = path.removal(step.shares)
-        return latency_ratio(self._model, sliced(self.groups, removal) if removal else self._model, self.feeds)
+    def _path(self, losses: Mapping[Group, np.ndarray], name: str, align: int) -> Path:
+        return Path(self.groups, self.scores, losses, self.costs, _MEASURES[name], self.options.minimum, align)
+
+    def _at_latency(self, losses: Mapping[Group, np.ndarray], part: float) -> Removal:
+        """The point of least loss among those measured at the asked latency: one with whole lanes, one with any width.
+
+        Raises:
+            TccError: E0502 where there is none, with the fastest.
+        """
+        watch = Stopwatch(self._model, self.feeds[0], min(self.context.target.threads, processors()))
+        found: list[Point] = []
+        problems: list[TccError] = []
+        for align in dict.fromkeys((self.options.align, max(self.options.align, self.context.target.alignment))):
+            path = self._path(losses, "latency", align)
+            try:
+                found.append(reached(path, part, lambda removal: sliced(self.groups, removal), watch))
+            except TccError as problem:
+                problems.append(problem)
+        if not found:
+            raise problems[0]
+        best = min(found, key=lambda point: point.rank(part))
+        self.record["latency"] = {"asked": part, "measured": best.ratio, "align": best.align}
+        return best.removal
 
     def _loss(self, path: Path, step: Step) -> float:
         """The loss of a point, with what the moments tell of the recovery."""

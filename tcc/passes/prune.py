@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +13,7 @@ from tcc.ir.model import Model
 from tcc.passes._prune_feeds import proving_feeds
 from tcc.passes._prune_filters import allowed
 from tcc.passes._prune_selection import Selection, found_facts
+from tcc.passes._prune_taps import Feed
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.passes.canonicalize import Canonicalize
 
@@ -89,13 +91,11 @@ class Prune(Pass):
         given = tuple(context.feeds or context.calibration or ())
         if not given:
             return _declined(model, "there are no inputs that run through the model")
-        work = Canonicalize().run(model.clone(), context).model
-        split_vectors(work)
         try:
-            feeds = proving_feeds(work, given)
-            groups = find(work, feeds)
+            groups, feeds = groups_of(model, given, context)
         except TccError as error:
             return _declined(model, error.diagnostics[0].message)
+        work = groups.network.model
         record = found_facts(groups)
         chosen = Groups(groups.network, tuple(allowed(groups, self.ignore, self.only)), groups.frozen)
         selection = Selection(self, chosen, context, feeds, record)
@@ -106,6 +106,18 @@ class Prune(Pass):
         join_vectors(small)
         record["parameters"] = [work.parameter_count, small.parameter_count]
         return PassResult(Model(small.ir, model.source, files=model.files, notes=model.notes), True, record)
+
+
+def groups_of(model: Model, given: Sequence[Feed], context: Context) -> tuple[Groups, tuple[Feed, ...]]:
+    """The channel groups of a canonical copy of a model, and the inputs that slices are proven on.
+
+    Raises:
+        TccError: where the model does not run on what is given.
+    """
+    work = Canonicalize().run(model.clone(), context).model
+    split_vectors(work)
+    feeds = proving_feeds(work, given)
+    return find(work, feeds), feeds
 
 
 def _declined(model: Model, reason: str) -> PassResult:
