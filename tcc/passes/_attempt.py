@@ -29,9 +29,10 @@ _MARGIN = 0.99
 """The part of a budget of bytes that the predicted file may take."""
 _LOSS_PRICE = 0.05
 """What the whole loss budget is worth, as a part of the objective: accuracy is not given away for nothing."""
+_BYTES_PRICE = 0.1
+"""What all bytes of the file are worth where time is the objective, as a part of a run's time."""
 _OBJECTIVES = {
-    # A byte counts for a little, well above the solver's gap and well below the time to read it once.
-    "latency": Weights(1.0, 1e-13, 0.0),
+    "latency": Weights(1.0, 0.0, 0.0),
     "size": Weights(1e-9, 1.0, 0.0),
 }
 
@@ -103,10 +104,11 @@ class Attempt:
         """
         choosing, of = self._choosing, self.frozen.of
         edges = [Edge(a.site, of[a.source], of[a.target]) for a in self.offer.alternatives]
-        weights = _OBJECTIVES[self.objective]
+        weights, spent = _OBJECTIVES[self.objective], choosing.spent()
         plain = choosing.problem(weights, Budgets(nbytes=None))
         without = choosing.extract(plain, self.context.seconds).extraction
-        spent = choosing.spent()
+        if self.objective == "latency" and spent.nbytes:
+            weights = replace(weights, nbytes=_BYTES_PRICE * without.price.seconds / spent.nbytes)
         # The file's bytes are known to about a percent before it is written.
         most = min(spent.nbytes or math.inf, _MARGIN * self.context.max_bytes)
         budgets = replace(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tcc.diagnostics import TccError
+from tcc.ir import weighted
 from tcc.ir.calibration import Observation, observe
 from tcc.ir.execution import Runner
 from tcc.ir.inference import Annotation, annotate
@@ -101,7 +102,9 @@ class _Search:
         data = "calibration" if self.context.calibration else "generated inputs"
         self.record |= {"objective": self.options.objective, "data": data, "rounds": []}
         self.expected = _Expected(self.model, self.feeds)
-        self.observed: Mapping[str, Observation] = observe(self.model, self.feeds, outputs=self.expected.keep)
+        self.observed: Mapping[str, Observation] = observe(
+            self.model, self.feeds, weighted.axes(self.model.graph), outputs=self.expected.keep
+        )
         self.unit = _UNIT.get(self.expected.judge.loss().metric, 1.0)
         self.evidence = Evidence(self.model, tuple(self.feeds), self.context.calibration is not None)
 

@@ -122,6 +122,44 @@ def operator(made: Offer, node: onnx_ir.Node, inputs: Sequence[int]) -> list[int
     return results
 
 
+def divided(made: Offer, v: onnx_ir.Value, factor: np.ndarray) -> int:
+    """The number of a value whose last axis is divided by ``factor``, by its producer where that scales it anyway."""
+    number = made.imported.numbers[v]
+    inverse = (1 / factor).astype(np.float32)
+    key = ("divided", number, inverse.tobytes())
+    if key not in made.memo:
+        made.memo[key] = typed(made, made.imported.fresh(f"{v.name}_smooth"), "float32", v)
+        by = constant(made, inverse, f"{v.name}_inverse")
+        made.tables.add("Mul", made.memo[key], number, by, attributes.key_of({}))
+        made.imported.operators.add("Mul")
+        _into_producer(made, v, inverse, made.memo[key])
+    return int(made.memo[key])
+
+
+def _into_producer(made: Offer, v: onnx_ir.Value, inverse: np.ndarray, number: int) -> None:
+    """State that the producer with other constants gives a divided value as well: exact, and no further node."""
+    node = v.producer()
+    scaled = {"LayerNormalization": (1, 2), "Mul": (0, 1)}.get(node.op_type if node is not None else "", ())
+    if node is None or node.domain or sum(bool(out.name) for out in node.outputs) != 1:
+        return
+    arrays = {i: node.inputs[i] for i in scaled if i < len(node.inputs)}
+    held = {i: x.const_value.numpy() for i, x in arrays.items() if x is not None and x.const_value is not None}
+    # A factor may be any of the two; a normalisation has all of its constants scaled.
+    wanted = len(held) == 1 if node.op_type == "Mul" else bool(held) and len(held) == len(arrays)
+    if not wanted or any(a.dtype != np.float32 or a.size not in {1, inverse.size} for a in held.values()):
+        return
+    if any(a.ndim and a.shape[-1] != a.size for a in held.values()) or node in made.imported.opaque_keys:
+        return
+    inputs = [ABSENT if x is None else made.imported.numbers[x] for x in node.inputs]
+    for i, a in held.items():
+        inputs[i] = constant(made, (a * inverse).astype(np.float32), f"{v.name}_folded{i}")
+    known, plain = OPERATORS[node.op_type], attributes.plain(node)
+    if plain is None or known.several:
+        return
+    cells = [*inputs, *[ABSENT] * (known.inputs - len(inputs))]
+    made.tables.add(node.op_type, number, *cells, attributes.key_of(plain))
+
+
 def _project(made: Offer, results: Sequence[int], places: Sequence[int], whole: int) -> None:
     for result, place in zip(results, places, strict=True):
         made.tables.add("project", result, whole, place)

@@ -55,13 +55,14 @@ def _scale(scale: float) -> float:
 class Weight:
     """A weight as integers ``values`` with one ``scale`` for each index of ``axis`` (None: one for all).
 
-    ``error`` is the relative L2 error.
+    ``error`` is the relative L2 error; ``shift`` what a bias makes up for, a number a channel, where that is known.
     """
 
     values: np.ndarray
     scale: np.ndarray
     axis: int | None
     error: float
+    shift: np.ndarray | None = None
 
 
 def quantize_weight(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from tcc.ir.calibration import Range
 from tcc.ir.model import tensor_type
 from tcc.ir.types import TensorType
 from tcc.rewrites.lossy import Alternative, Offer, _rows
+from tcc.rewrites.lossy._measured import REDUCED, WHOLE, Known, known, relative
 from tcc.rewrites.lossy._schemes import quantize_weight
 from tcc.rewrites.lossy._units import constant_of, is_float, is_plain_product
 
@@ -39,41 +41,79 @@ def offer(made: Offer) -> None:
     if reason:
         made.declined["dynamic-int8"] = reason
         return
+    measured = known(made)
     for node in made.imported.graph:
         if not node.domain and node.op_type in {"MatMul", "Gemm"} and is_float(node.outputs[0]):
-            _offer_product(made, node)
+            _offer_product(made, node, measured.get(node.outputs[0].name or ""))
 
 
-def _offer_product(made: Offer, node: onnx_ir.Node) -> None:
+def _offer_product(made: Offer, node: onnx_ir.Node, found: Known | None) -> None:
     data, weight = node.inputs[0], constant_of(node.inputs[1])
     if data is None or data.const_value is not None or weight is None or weight.ndim != 2:
         return
     if not is_plain_product(node) or not np.isfinite(weight).all():
         made.declined[f"dynamic-int8:{node.name}"] = "is no plain product with finite weights"
         return
-    if node.op_type == "Gemm" and (transposed := node.attributes.get("transB")) and transposed.as_int():
-        weight = np.ascontiguousarray(weight.T)
-    levels = 63 if made.target.quantization.reduced_range else 127
-    quantized = quantize_weight(weight, 1, levels=levels)
-    result = _product(made, node, data, quantized.values, quantized.scale)
+    site = f"dynamic-int8:{node.name or node.outputs[0].name}"
+    levels = REDUCED if made.target.quantization.reduced_range else WHOLE
+    if found is None:
+        if node.op_type == "Gemm" and (transposed := node.attributes.get("transB")) and transposed.as_int():
+            weight = np.ascontiguousarray(weight.T)
+        quantized = quantize_weight(weight, 1, levels=levels)
+        error = math.sqrt(_noise(made, data) + quantized.error**2)
+        _write(made, node, _Form(site, quantized.values, quantized.scale, error))
+        return
+    plain, smooth = found.rounded[levels], found.smooth
+    noise = _noise(made, data) * made.observed[data.name or ""].histogram.energy * found.norm
+    error = relative(made, node.outputs[0], noise + plain.gap, found.columns)
+    _write(made, node, _Form(site, plain.values, plain.scale, error, plain.shift))
+    if smooth is not None:
+        rounded = smooth.rounded
+        error = relative(made, node.outputs[0], smooth.noise + rounded.gap, found.columns)
+        form = _Form(f"{site}@smooth", rounded.values, rounded.scale, error, rounded.shift, smooth.factor)
+        _write(made, node, form)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """One integer form of a product: its weight [K, N], what is added to its bias, what its input is divided by."""
+
+    site: str
+    values: np.ndarray
+    scale: np.ndarray
+    error: float
+    shift: np.ndarray | None = None
+    factor: np.ndarray | None = None
+
+
+def _write(made: Offer, node: onnx_ir.Node, form: _Form) -> None:
+    result, output = _product(made, node, form), node.outputs[0]
     if node.op_type == "Gemm" and len(node.inputs) > 2 and (bias := node.inputs[2]) is not None:
-        shifted = _rows.typed(made, made.imported.fresh(f"{node.outputs[0].name}_biased"), "float32", node.outputs[0])
-        made.tables.add("Add", shifted, result, made.imported.numbers[bias], "{}")
+        shifted = _rows.typed(made, made.imported.fresh(f"{output.name}_biased"), "float32", output)
+        made.tables.add("Add", shifted, result, _bias(made, bias, form), "{}")
         made.imported.operators.add("Add")
         result = shifted
-    output = node.outputs[0]
-    site = f"dynamic-int8:{node.name or output.name}"
-    made.alternatives.append(Alternative(site, made.imported.numbers[output], result))
-    made.error[site] = math.sqrt(_noise(made, data) + quantized.error**2)
-    made.where[site] = output.name or ""
+    made.alternatives.append(Alternative(form.site, made.imported.numbers[output], result))
+    made.error[form.site] = form.error
+    made.where[form.site] = output.name or ""
 
 
-def _product(made: Offer, node: onnx_ir.Node, data: onnx_ir.Value, values: np.ndarray, scale: np.ndarray) -> int:
+def _bias(made: Offer, bias: onnx_ir.Value, form: _Form) -> int:
+    """The number of a bias that keeps the mean of the outputs (bias correction, Nagel et al., ICCV 2019)."""
+    array = constant_of(bias)
+    if array is None or form.shift is None:
+        return made.imported.numbers[bias]
+    return _rows.constant(made, (array + form.shift).astype(np.float32), f"{bias.name}_corrected")
+
+
+def _product(made: Offer, node: onnx_ir.Node, form: _Form) -> int:
     """The number of the product with an integer weight, without its bias."""
-    imported, tables, output = made.imported, made.tables, node.outputs[0]
+    imported, tables, output, data, scale = made.imported, made.tables, node.outputs[0], node.inputs[0], form.scale
     name = node.inputs[1].name if node.inputs[1] is not None else "weight"
-    integers, step, zero = _activation(made, data)
-    weight = _rows.constant(made, values, f"{name}_int8")
+    assert data is not None
+    source = imported.numbers[data] if form.factor is None else _rows.divided(made, data, form.factor)
+    integers, step, zero = _activation(made, data, source)
+    weight = _rows.constant(made, form.values, f"{name}_int8")
     scales = _rows.constant(made, scale, f"{name}_scale")
     whole = imported.fresh()
     key = _template(made, "MatMulInteger", 3, 1)
@@ -91,9 +131,8 @@ def _product(made: Offer, node: onnx_ir.Node, data: onnx_ir.Value, values: np.nd
     return result
 
 
-def _activation(made: Offer, v: onnx_ir.Value) -> tuple[int, int, int]:
+def _activation(made: Offer, v: onnx_ir.Value, number: int) -> tuple[int, int, int]:
     """The numbers of a value's integers, their scale and zero point, found when the model runs."""
-    number = made.imported.numbers[v]
     key = ("dynamic", number)
     if key not in made.memo:
         tables, whole = made.tables, made.imported.fresh()

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir
 
-from tcc.ir import calibration
+from tcc.ir import calibration, weighted
 from tcc.ir.calibration import Range
 from tcc.ir.tables import ABSENT
 from tcc.rewrites.lossy import Alternative, Offer, _rows
+from tcc.rewrites.lossy._measured import REDUCED, WHOLE, known, relative
 from tcc.rewrites.lossy._schemes import Scheme, Weight, activation_scheme, least_scale, quantize_weight
 from tcc.rewrites.lossy._units import (
     CURVED,
@@ -162,7 +163,13 @@ class _Kernels:
         if scheme is None:
             return None, 0.0
         inside = _rows.dequantized(self.made, _rows.quantized(self.made, v, scheme), v, scheme)
-        return inside, self._noise(v, scheme) if v.producer() is None else 0.0
+        return inside, 0.0 if self._is_rounded_by_producer(v) else self._noise(v, scheme)
+
+    def _is_rounded_by_producer(self, v: onnx_ir.Value) -> bool:
+        """Whether a kernel gives a value as integers, so that the error is that one's."""
+        while (producer := v.producer()) is not None and is_moving(producer) and producer.inputs[0] is not None:
+            v = producer.inputs[0]
+        return producer is not None and producer in self.integer
 
     def _constant(self, v: onnx_ir.Value) -> tuple[int | None, float]:
         """A constant operand in the activations' type."""
@@ -198,7 +205,7 @@ class _Kernels:
         bias = _bias(node, array.shape[axis])
         if not np.isfinite(array).all() or (bias is None and len(node.inputs) > 2 and node.inputs[2] is not None):
             return None, 0.0
-        made = self._weight(array, axis, bias, scheme)
+        made = self._weight(node, array, axis, bias, scheme)
         name = weight.name or "weight"
         # QGemm alone asks for zero points that are written out.
         zero = np.zeros(made.scale.shape, np.int8) if node.op_type == "Gemm" else None
@@ -209,20 +216,40 @@ class _Kernels:
             numbers.append(self._bias(node, bias, scheme, made))
         return numbers, error + made.error**2
 
-    def _weight(self, array: np.ndarray, axis: int, bias: np.ndarray | None, scheme: Scheme) -> Weight:
+    def _weight(
+        self, node: onnx_ir.Node, array: np.ndarray, axis: int, bias: np.ndarray | None, scheme: Scheme
+    ) -> Weight:
         recipe = self.values.recipe
         least = 0.0 if bias is None else least_scale(bias, scheme.scale)
-        levels = 63 if recipe.reduced_range else 127
+        levels = REDUCED if recipe.reduced_range else WHOLE
         if recipe.per_channel and self.made.opset >= PER_AXIS_OPSET:
+            if (fitted := self._fitted(node, axis, levels, least)) is not None:
+                return fitted
             return quantize_weight(array, axis, levels=levels, least=least)
         return quantize_weight(array, None, levels=levels, least=np.max(least))
+
+    def _fitted(self, node: onnx_ir.Node, axis: int, levels: int, least: np.ndarray | float) -> Weight | None:
+        """The weight that was fitted to the data, where a bias leaves it its scales."""
+        output = node.outputs[0]
+        if (found := known(self.made).get(output.name or "")) is None:
+            return None
+        rounded = found.rounded[levels]
+        if not (rounded.scale >= least).all():
+            return None
+        each = next(each for each in weighted.find(self.made.imported.graph) if each.node is node)
+        error = relative(self.made, output, rounded.gap, found.columns)
+        return Weight(each.stored(rounded.values), rounded.scale, axis, error, rounded.shift)
 
     def _bias(self, node: onnx_ir.Node, bias: np.ndarray, scheme: Scheme, weight: Weight) -> int:
         """The bias as the kernel wants it: integers of the accumulator's scale, or floats as it is."""
         value = node.inputs[2]
         assert value is not None
+        if weight.shift is not None:
+            bias = bias + weight.shift
         if not self.values.recipe.quantized_bias:
-            return self.made.imported.numbers[value]
+            if weight.shift is None:
+                return self.made.imported.numbers[value]
+            return _rows.constant(self.made, bias.astype(np.float32), f"{value.name}_corrected")
         scale = np.asarray(weight.scale * np.float32(scheme.scale), dtype=np.float32)
         integers = np.rint(bias.astype(np.float64) / scale).astype(np.int32)
         axis = None if weight.axis is None else 0

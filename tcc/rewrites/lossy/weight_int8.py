@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
-from tcc.ir import attributes, facts
+from tcc.ir import attributes, facts, weighted
 from tcc.ir.model import tensor_type
 from tcc.ir.tables import ABSENT
 from tcc.rewrites.lossy import Alternative, Offer
+from tcc.rewrites.lossy._measured import WHOLE, Rounded, known, relative
 
 SMALLEST = 1024
 """Elements below which a weight is left alone: the node and the scales would outweigh what it saves."""
@@ -67,6 +68,9 @@ def _offer_weight(made: Offer, v: onnx_ir.Value, weight: np.ndarray, axis: int) 
     scale = np.where(largest > 0, largest / _LEVELS, 1.0).astype(np.float32)
     spread = scale.reshape(shape) if shape else scale
     quantized = np.clip(np.rint(weight / spread), -_LEVELS, _LEVELS).astype(np.int8)
+    found = _fitted(made, v) if shape else None
+    if found is not None:
+        quantized, scale = found[0], found[1].scale
     imported, tables = made.imported, made.tables
     stored = imported.constant(tables, quantized, f"{v.name}_int8")
     scales = imported.constant(tables, np.asarray(scale), f"{v.name}_scale")
@@ -80,5 +84,19 @@ def _offer_weight(made: Offer, v: onnx_ir.Value, weight: np.ndarray, axis: int) 
     users = [node for node, _ in v.uses()]
     if len(users) == 1:
         made.where[site] = users[0].outputs[0].name or ""
+    if found is not None:
+        made.error[site] = found[2]
+        return
     norm = float(np.linalg.norm(weight))
     made.error[site] = float(np.linalg.norm(weight - quantized * spread)) / norm if norm else 0.0
+
+
+def _fitted(made: Offer, v: onnx_ir.Value) -> tuple[np.ndarray, Rounded, float] | None:
+    """The integers that were fitted to the data of a weight's only user, in the weight's shape, and their error."""
+    users = {node.outputs[0].name or "": each for each in weighted.find(made.imported.graph) for node in (each.node,)
+             if each.weight is v}  # fmt: skip
+    measured = known(made)
+    if len(users) != 1 or (found := measured.get(next(iter(users)))) is None:
+        return None
+    each, rounded = next(iter(users.values())), found.rounded[WHOLE]
+    return each.stored(rounded.values), rounded, relative(made, each.node.outputs[0], rounded.gap, found.columns)

@@ -1,0 +1,71 @@
+"""Rounds a weight's columns one row after another, each row making up for the errors of those before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+DAMPING = 0.01
+"""What is added to the second moments' diagonal, as a part of its mean: they come from few samples."""
+_BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Compensation:
+    """How errors of earlier rows are made up for by later ones, for inputs with certain second moments.
+
+    ``order`` is that of the rows, ``upper`` the upper Cholesky factor of the inverse of the second moments in it.
+    """
+
+    order: np.ndarray
+    upper: np.ndarray
+
+    @staticmethod
+    def of(second: np.ndarray) -> Compensation:
+        """For rows x with ``second``, [K, K], the mean of x xT; None of it needs to be invertible."""
+        order = np.argsort(-np.diag(second), kind="stable")
+        damped = second[np.ix_(order, order)]
+        mean = float(np.mean(np.diag(damped)))
+        damped[np.diag_indices_from(damped)] += DAMPING * mean if mean else 1.0
+        inverse = np.linalg.inv(damped)
+        return Compensation(order, np.ascontiguousarray(np.linalg.cholesky((inverse + inverse.T) / 2).T))
+
+    def divided(self, factor: np.ndarray) -> Compensation:
+        """That for inputs divided by ``factor``, [K]."""
+        return Compensation(self.order, self.upper * factor[self.order])
+
+    def rounded(self, matrix: np.ndarray, scale: np.ndarray, levels: int) -> np.ndarray:
+        """Integers of a weight that give nearly the products that the weight gives.
+
+        Rows are rounded to nearest in the order of falling moments; what is left of the error is spread over the
+        rows still to come so that the expected square error of the product is least.
+
+        Source: GPTQ, Frantar et al., ICLR 2023, with its order by activation size.
+
+        Args:
+            matrix: [K, N].
+            scale: of each column, [N].
+            levels: the largest integer.
+
+        Returns:
+            int8 [K, N], symmetric.
+        """
+        rest, steps = matrix[self.order], scale.astype(np.float64)
+        made = np.zeros(matrix.shape, dtype=np.int8)
+        for start in range(0, len(rest), _BLOCK):
+            block, end = rest[start : start + _BLOCK], min(start + _BLOCK, len(rest))
+            errors = np.zeros_like(block)
+            for i in range(end - start):
+                row = self.upper[start + i, start:end]
+                integers = np.clip(np.rint(block[i] / steps), -levels, levels)
+                errors[i] = (block[i] - integers * steps) / row[i]
+                block[i + 1 :] -= np.outer(row[i + 1 :], errors[i])
+                made[self.order[start + i]] = integers
+            rest[end:] -= self.upper[start:end, end:].T @ errors
+        return made
+
+
+def gap(difference: np.ndarray, second: np.ndarray) -> float:
+    """The mean of ``|xT difference|²`` over rows x with these second moments; ``difference`` is [K, N]."""
+    return float(np.sum(difference * (second @ difference)))

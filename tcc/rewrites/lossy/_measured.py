@@ -1,0 +1,190 @@
+"""Weights of integer products, fitted to what their inputs are on the calibration data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir
+
+from tcc.diagnostics import TccError
+from tcc.ir import covariance, rounding, weighted
+from tcc.ir.calibration.observers import Channels
+from tcc.ir.covariance import Moments, Tap
+from tcc.ir.rounding import Compensation
+from tcc.ir.weighted import Weighted
+from tcc.rewrites.lossy import Offer
+from tcc.rewrites.lossy._schemes import quantize_weight
+
+WHOLE, REDUCED = 127, 63
+"""The largest integer of a weight, and that where sums of two products would saturate."""
+_ROWS = 4
+"""Rows of data for each column of the widest matrix of second moments."""
+_WORTH = 0.8
+"""The part of the error that has to be left at most, for a smoothed input to be offered."""
+_STEPS = 255
+_ALPHAS = np.linspace(0.0, 1.0, 11)
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A weight as int8 [K, N] with a scale a column.
+
+    ``gap`` is the mean square error of a row of outputs, summed over the columns; ``shift`` [N] what to add to a bias
+    for the mean of the outputs to be kept.
+    """
+
+    values: np.ndarray
+    scale: np.ndarray
+    gap: float
+    shift: np.ndarray
+
+
+@dataclass(frozen=True)
+class Smooth:
+    """A product whose input is divided by ``factor`` [K] before it is rounded, the weight multiplied by it.
+
+    ``noise`` is the mean square error that rounding such an input to 8 bits makes in a row of outputs.
+    """
+
+    factor: np.ndarray
+    rounded: Rounded
+    noise: float
+
+
+@dataclass
+class Known:
+    """What the data says of one product; ``norm`` is the sum of the weight's squares."""
+
+    norm: float
+    columns: int
+    rounded: dict[int, Rounded] = field(default_factory=dict)
+    smooth: Smooth | None = None
+
+
+def known(made: Offer) -> dict[str, Known]:
+    """By the name of its output, each product whose inputs could be measured; measured once a pass."""
+    if not made.evidence.calibrated or made.opset < covariance.FIRST_OPSET:
+        return {}
+    kept = made.evidence.kept
+    if "products" not in kept:
+        try:
+            kept["products"] = dict(_measure(made))
+        except TccError as error:
+            made.declined["second-moments"] = error.diagnostics[0].message
+            kept["products"] = {}
+    found: dict[str, Known] = kept["products"]
+    return found
+
+
+def _measure(made: Offer) -> Iterator[tuple[str, Known]]:
+    readers: dict[Tap, list[Weighted]] = {}
+    for each in weighted.find(made.evidence.model.graph):
+        if (tap := each.tap()) is not None:
+            readers.setdefault(tap, []).append(each)
+    levels = REDUCED if made.target.quantization.reduced_range else WHOLE
+    feeds = made.evidence.feeds
+    for tap, moments in covariance.stream(made.evidence.model, readers, feeds, rows=_ROWS):
+        yield from _fitted(made, readers[tap], moments, levels)
+
+
+def _fitted(made: Offer, group: Sequence[Weighted], moments: Moments, levels: int) -> Iterator[tuple[str, Known]]:
+    """The products that read one value."""
+    seen = made.observed.get(group[0].data.name or "")
+    channels = None if seen is None else seen.channels.get(group[0].axis)
+    rounder = _Rounder(moments.second, moments.mean, Compensation.of(moments.second))
+    found = [_plain(rounder, each.matrix(), sorted({WHOLE, levels})) for each in group]
+    if group[0].is_product and channels is not None:
+        energies, matrices = np.diag(moments.second), [each.matrix() for each in group]
+        left = sum(known.rounded[levels].gap for known in found)
+        factor = smoothing(channels, energies, matrices, left, levels)
+        if factor is not None:
+            divided, step = rounder.divided(factor), _step(channels, factor)
+            for known, matrix in zip(found, matrices, strict=True):
+                scaled = matrix * factor[:, None]
+                noise = step**2 / 12 * float(np.square(scaled).sum())
+                known.smooth = Smooth(factor, divided.rounded(scaled, levels), noise)
+    yield from zip((each.node.outputs[0].name or "" for each in group), found, strict=True)
+
+
+def _plain(rounder: _Rounder, matrix: np.ndarray, levels: Sequence[int]) -> Known:
+    made = {count: rounder.rounded(matrix, count) for count in levels}
+    return Known(float(np.square(matrix).sum()), matrix.shape[1], made)
+
+
+@dataclass(frozen=True)
+class _Rounder:
+    """Rounds the weights that read one input of these moments."""
+
+    second: np.ndarray
+    mean: np.ndarray
+    compensation: Compensation
+
+    def divided(self, factor: np.ndarray) -> _Rounder:
+        """The one for the input divided by ``factor``, [K]."""
+        second = self.second / np.outer(factor, factor)
+        return _Rounder(second, self.mean / factor, self.compensation.divided(factor))
+
+    def rounded(self, matrix: np.ndarray, levels: int) -> Rounded:
+        """A weight [K, N] in integers, by whichever of two roundings makes the smaller error on the data."""
+        nearest = quantize_weight(matrix, 1, levels=levels)
+        scale = nearest.scale.astype(np.float64)
+        best = None
+        for values in (nearest.values, self.compensation.rounded(matrix, scale, levels)):
+            left = matrix - values * scale
+            found = Rounded(values, nearest.scale, rounding.gap(left, self.second), left.T @ self.mean)
+            best = found if best is None or found.gap < best.gap else best
+        assert best is not None
+        return best
+
+
+def smoothing(
+    channels: Channels, energies: np.ndarray, weights: Sequence[np.ndarray], gap: float, levels: int
+) -> np.ndarray | None:
+    """What each channel of an input is divided by, [K], for its rounding to 8 bits to cost the products least.
+
+    ``s = max|x|^a / max|w|^(1 - a)`` (SmoothQuant, Xiao et al., ICML 2023), of which a is searched for the smallest
+    expected error of activations and weights together; None where that is hardly smaller than without.
+
+    Args:
+        channels: of the input, [K].
+        energies: the mean square of each channel, [K].
+        weights: what reads the input, [K, N] each.
+        gap: the square error of the weights' rounding as they are, over all columns.
+        levels: the largest integer of a weight.
+    """
+    largest = np.maximum(channels.magnitude.astype(np.float64), 1e-5 * float(channels.magnitude.max()))
+    joint = np.concatenate(weights, axis=1)
+    reach = np.abs(joint).max(axis=1)
+    reach = np.maximum(reach, 1e-5 * float(reach.max()))
+    if not largest.all() or not reach.all() or not np.isfinite(largest).all():
+        return None
+    norms = np.square(joint).sum(axis=1)
+
+    def nearest(factor: np.ndarray) -> float:
+        steps = (np.abs(joint) * factor[:, None]).max(axis=0) / levels
+        return float(np.square(steps).sum()) / 12 * float((energies / np.square(factor)).sum())
+
+    # Weights are rounded better than to nearest, about as much so for every factor.
+    gain = gap / nearest(np.ones_like(largest))
+
+    def error(factor: np.ndarray) -> float:
+        return _step(channels, factor) ** 2 / 12 * float(norms @ np.square(factor)) + gain * nearest(factor)
+
+    candidates = [largest**alpha / reach ** (1 - alpha) for alpha in _ALPHAS]
+    factors = [(s / np.exp(np.log(s).mean())).astype(np.float32).astype(np.float64) for s in candidates]
+    best = min(factors, key=error)
+    return best if error(best) < _WORTH * error(np.ones_like(best)) else None
+
+
+def _step(channels: Channels, factor: np.ndarray) -> float:
+    high, low = np.maximum(channels.high / factor, 0.0).max(), np.minimum(channels.low / factor, 0.0).min()
+    return float(high - low) / _STEPS
+
+
+def relative(made: Offer, output: onnx_ir.Value, square: float, columns: int) -> float:
+    """The relative L2 error of a product's output, from the mean square error of a row of it."""
+    energy = made.observed[output.name or ""].histogram.energy * columns
+    return math.sqrt(square / energy) if energy else 0.0
