@@ -17,7 +17,7 @@ from tcc.rewrites import laws as rewrites_laws
 from tcc.rewrites import rules, siblings
 from tcc.rewrites.laws import laws
 from tcc.rewrites.lossy import techniques
-from tcc.targets import available, parse_target
+from tcc.targets import parse_target, shipped
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 NOTICE = "<!-- Written by scripts/reference.py from the code: change the code, then run it. -->\n"
@@ -68,7 +68,7 @@ def passes_page() -> str:
 
 def targets_page() -> str:
     """Every target with the figures that prices are made of."""
-    stated = [parse_target(name) for name in available() if name != "native"]
+    stated = [parse_target(name) for name in shipped() if name != "native"]
     rows = (
         (
             f"`{t.name}`",

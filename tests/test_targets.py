@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from tcc.diagnostics import Exit, TccError
 from tcc.ir.types import BITS
-from tcc.targets import Target, available, parse_target, schema
+from tcc.targets import Target, available, parse_target, schema, shipped
 from tcc.targets import native as machine
 from tcc.targets.parse import FOLDER
 
-STATED = [name for name in available() if name != "native"]
+STATED = [name for name in shipped() if name != "native"]
 JETSONS = [name for name in STATED if name.startswith("jetson")]
 
 

@@ -7,20 +7,32 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from tcc.commands._printing import columns, write
-from tcc.diagnostics import Exit
-from tcc.targets import Target, available, parse_target
+from tcc.diagnostics import Exit, fail
+from tcc.targets import Target, available, calibration, parse_target
 
-DESCRIPTION = "List the targets, or tell all about one."
+DESCRIPTION = """\
+List the targets, or tell all about one. `tcc targets calibrate NAME` measures this machine and keeps what it reaches
+as a target of your own, in $XDG_CONFIG_HOME/tcc/targets: run it on the device, and copy the file to where you compile.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a target, with its features and options")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a target, with its features and options; or calibrate")
+    parser.add_argument("calibrated", nargs="?", metavar="NEW", help="after calibrate: what the new target is called")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the new target (default: all of the machine's)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the list, or one target's facts."""
-    if arguments.name is None:
+    """Print the list, or one target's facts, or those of one that is made."""
+    calibrates = arguments.name == calibration.RESERVED
+    if calibrates != (arguments.calibrated is not None) or (arguments.threads is not None and not calibrates):
+        raise fail(Exit.USAGE, "E0213", "calibrate takes the name of the new target, and nothing else does",
+                   help="write tcc targets calibrate NAME")  # fmt: skip
+    if calibrates:
+        path = calibration.calibrate(arguments.calibrated, arguments.threads)
+        write(columns([*_facts(parse_target(arguments.calibrated)), ("file", str(path))]))
+    elif arguments.name is None:
         write(columns((name, _description(name)) for name in available()))
     else:
         write(columns(_facts(parse_target(arguments.name))))
@@ -30,9 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _description(name: str) -> str:
     """Read from the file: making the target of it would measure the machine for ``native``."""
     from tcc.targets import schema
-    from tcc.targets.parse import FOLDER
+    from tcc.targets.parse import file_of
 
-    return str(schema.read(FOLDER / f"{name}.toml")["description"])
+    return str(schema.read(file_of(name))["description"])
 
 
 def _facts(target: Target) -> Iterator[tuple[str, str]]:

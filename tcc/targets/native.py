@@ -72,27 +72,38 @@ def rates(threads: int | None = None) -> tuple[dict[str, Any], tuple[str, ...]]:
     return _as_facts(measured, processor, flags, threads), tuple(warnings)
 
 
-def measure(threads: int) -> dict[str, float]:
+def facts(measured: dict[str, Any], threads: int) -> dict[str, Any]:
+    """What ``measure`` gave, with what the operating system tells, shaped as a target's TOML file has it."""
+    return _as_facts(measured, *_processor(), threads)
+
+
+def runtime() -> str:
+    """Name and version of the installed onnxruntime."""
+    return _onnxruntime_version()
+
+
+def _coarse(value: float) -> float:
+    return float(2.0 ** round(math.log2(value)))
+
+
+def measure(threads: int, rounded: Callable[[float], float] = _coarse) -> dict[str, float]:
     """Operations per second of float32 and int8 products, bytes per second of a copy, seconds per node.
 
-    Every number is rounded to a power of two. A compiler's output must not depend on the noise of a measurement,
-    and the choices it feeds (which of two programs is faster) compare factors well above 1.4. The cache keeps
-    even a number at the edge of two powers from changing between runs; a new machine may round it the other way.
+    Every number is rounded, to a power of two where nothing else is asked for. A compiler's output must not depend
+    on the noise of a measurement, and the choices it feeds (which of two programs is faster) compare factors well
+    above 1.4. The cache keeps even a number at the edge of two powers from changing between runs; a new machine may
+    round it the other way.
     """
     alone, integer = _gemm_rate("float32", 1), _gemm_rate("int8", 1)
     # Other processes' load can make all threads slower than one; the machine is never taken to be.
     together = max(alone, _gemm_rate("float32", threads)) if threads > 1 else alone
     return {
-        "float32": _coarse(together),
-        "int8": _coarse(max(integer, _gemm_rate("int8", threads)) if threads > 1 else integer),
-        "single_thread": _coarse(alone / together),
-        "bandwidth": _coarse(_copy_rate(threads)),
-        "launch": _coarse(_seconds_per_node(threads)),
+        "float32": rounded(together),
+        "int8": rounded(max(integer, _gemm_rate("int8", threads)) if threads > 1 else integer),
+        "single_thread": rounded(alone / together),
+        "bandwidth": rounded(_copy_rate(threads)),
+        "launch": rounded(_seconds_per_node(threads)),
     }
-
-
-def _coarse(value: float) -> float:
-    return float(2.0 ** round(math.log2(value)))
 
 
 def _best_seconds(run: Callable[[], object], threads: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,37 @@ FOLDER = Path(__file__).parent
 SOURCED = ("peak", "bandwidth", "launch", "caches", "operators", "onnx", "quantization")
 
 
+def own_folder() -> Path:
+    """Where the user's own targets lie: ``$XDG_CONFIG_HOME/tcc/targets``, by default below ``~/.config``."""
+    root = os.environ.get("XDG_CONFIG_HOME", "")
+    # The XDG Base Directory Specification: a relative path is invalid and ignored.
+    return (Path(root) if Path(root).is_absolute() else Path.home() / ".config") / "tcc" / "targets"
+
+
 @functools.cache
-def available() -> tuple[str, ...]:
-    """The names of all targets, sorted: one for each TOML file of this folder."""
+def shipped() -> tuple[str, ...]:
+    """The names of the targets that come with tcc, sorted: one for each TOML file of this folder."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
-@functools.cache
+def available() -> tuple[str, ...]:
+    """The names of all targets, sorted: those that come with tcc and the user's own."""
+    return tuple(sorted({*shipped(), *(path.stem for path in own_folder().glob("*.toml"))}))
+
+
+def file_of(name: str) -> Path:
+    """A target's file; where a name is taken twice, the one that comes with tcc."""
+    return (FOLDER if name in shipped() else own_folder()) / f"{name}.toml"
+
+
 def _facts(name: str) -> dict[str, Any]:
-    return schema.read(FOLDER / f"{name}.toml")
+    path = file_of(name)
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _read(path: Path, _changed: int) -> dict[str, Any]:
+    return schema.read(path)
 
 
 def parse_target(text: str) -> Target:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from tcc.diagnostics import Diagnostic, Exit, TccError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Check = Callable[[object, str], Iterator[str]]
 """Yields one sentence a problem of a value that stands under a dotted key."""
@@ -169,10 +167,14 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return contents
     parent = path.with_name(f"{base}.toml")
+    if not parent.is_file():
+        parent = Path(__file__).with_name(parent.name)
     if path in seen or not parent.is_file():
         why = "extends itself" if path in seen else f"extends {base!r}, which is no target"
         raise TccError(Exit.USAGE, [Diagnostic("E0212", why, str(path))])
     inherited = _extended(parent, (*seen, path))
     # A note speaks of the file it stands in.
     inherited.pop("note", None)
+    if "peak" in contents:
+        inherited.pop("measured", None)
     return inherited | contents
