@@ -21,6 +21,8 @@ _SURE = 0.25
 """The mean probability of the predicted class below which outputs are no classifier's scores."""
 _FEWEST_SPREAD = 8
 """Samples from which on the mean over them says what an output holds whatever the input."""
+_FLAT = 1e-6
+"""The part of an output below which what differs between samples is rounding."""
 _Z95 = 1.645
 """One-sided, of the normal distribution."""
 
@@ -154,15 +156,20 @@ class _Energy:
             self.total = self.total + rows.sum(axis=0) if self.total.shape == rows.shape[1:] else None
         self.samples += len(rows)
 
-    def result(self) -> tuple[float, float]:
+    @property
+    def varied(self) -> float:
+        """The part of the norm that differs from sample to sample; 1 where the samples are too few to tell."""
+        if self.total is None or self.samples < _FEWEST_SPREAD or not self.norm:
+            return 1.0
+        part = 1.0 - float(np.square(self.total).sum()) / self.samples / self.norm
+        # An output that hardly varies has nothing to explain but itself.
+        return part if part > _FLAT else 1.0
+
+    def result(self, varied: float | None = None) -> tuple[float, float]:
         """The loss and the upper end of its interval."""
         if self.broken:
             return math.inf, math.inf
-        base = self.norm
-        if self.total is not None and self.samples >= _FEWEST_SPREAD:
-            base -= float(np.square(self.total).sum()) / self.samples
-        # An output that hardly varies has nothing to explain but itself.
-        base = base if base > 1e-6 * self.norm else self.norm
+        base = self.norm * (self.varied if varied is None else varied)
         if not base:
             return (math.inf, math.inf) if self.gap else (0.0, 0.0)
         value = self.gap / base
@@ -206,6 +213,17 @@ class Judge:
     def energy(self) -> float:
         """The unexplained variance, whatever the outputs are."""
         return max((energy.result()[0] for energy in self._energies), default=0.0)
+
+    @property
+    def varied(self) -> list[float]:
+        """For each output the part of it that the samples do not have in common."""
+        return [energy.varied for energy in self._energies]
+
+    def unexplained(self, varied: Sequence[float]) -> float:
+        """The unexplained variance where ``varied`` is known of each output from more samples than these."""
+        if len(varied) != len(self._energies):
+            return self.energy
+        return max((e.result(part)[0] for e, part in zip(self._energies, varied, strict=True)), default=0.0)
 
     def loss(self) -> Loss:
         """What was found so far."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,31 +53,7 @@ def taps(values: Iterable[str], observed: Mapping[str, Observation]) -> list[Tap
 def probe(model: Model, tapped: Sequence[Tap]) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """The probe model: for each tap an input ``tcc_probe_step:<value>``, a scalar; 0 switches it off."""
     proto, weights = model.stripped_proto()
-    renamed = {tap.value: f"{tap.value}:tapped" for tap in tapped}
-    nodes = list(proto.graph.node)
-    for node in nodes:
-        for i, name in enumerate(node.input):
-            node.input[i] = renamed.get(name, name)
-    made = [
-        helper.make_node("Greater", [_SWITCH + tap.value, "tcc_probe_zero"], [f"{_SWITCH}{tap.value}:is_on"])
-        for tap in tapped
-    ]
-    outputs = {output.name for output in proto.graph.output}
-    given = [i.name for i in proto.graph.input]
-    made += [_tap(name, renamed[name]) for name in given if name in renamed]
-    for node in nodes:
-        for i, name in enumerate(node.output):
-            if name in renamed and name in outputs:
-                node.output[i] = f"{name}:before"
-        made.append(node)
-        for name in list(node.output):
-            plain = name.removesuffix(":before")
-            if plain in renamed and plain in outputs:
-                made += [_tap(name, renamed[plain]), helper.make_node("Identity", [renamed[plain]], [plain])]
-            elif name in renamed:
-                made.append(_tap(name, renamed[name]))
-    del proto.graph.node[:]
-    proto.graph.node.extend(made)
+    insert(proto, [tap.value for tap in tapped], _tap)
     zero = helper.make_tensor("tcc_probe_zero", TensorProto.FLOAT, [], [0.0])
     proto.graph.initializer.append(zero)
     proto.graph.input.extend(
@@ -86,7 +62,31 @@ def probe(model: Model, tapped: Sequence[Tap]) -> tuple[onnx.ModelProto, dict[st
     return proto, weights
 
 
-def _tap(name: str, after: str) -> onnx.NodeProto:
+def insert(proto: onnx.ModelProto, values: Iterable[str], made: Callable[[str, str], Sequence[onnx.NodeProto]]) -> None:
+    """Put the nodes ``made(name, after)`` behind each value; what read ``name`` reads ``after``."""
+    renamed = {value: f"{value}:tapped" for value in values}
+    nodes = list(proto.graph.node)
+    for node in nodes:
+        for i, name in enumerate(node.input):
+            node.input[i] = renamed.get(name, name)
+    outputs = {output.name for output in proto.graph.output}
+    placed = [each for i in proto.graph.input if i.name in renamed for each in made(i.name, renamed[i.name])]
+    for node in nodes:
+        for i, name in enumerate(node.output):
+            if name in renamed and name in outputs:
+                node.output[i] = f"{name}:before"
+        placed.append(node)
+        for name in list(node.output):
+            plain = name.removesuffix(":before")
+            if plain in renamed:
+                placed += made(name, renamed[plain])
+            if plain in renamed and plain in outputs:
+                placed.append(helper.make_node("Identity", [renamed[plain]], [plain]))
+    del proto.graph.node[:]
+    proto.graph.node.extend(placed)
+
+
+def _tap(name: str, after: str) -> list[onnx.NodeProto]:
     """``after`` is ``name``, rounded to multiples of the step where that is not 0."""
     step, inner = _SWITCH + name.removesuffix(":before"), after
     rounded = [
@@ -94,20 +94,29 @@ def _tap(name: str, after: str) -> onnx.NodeProto:
         helper.make_node("Round", [f"{inner}:steps"], [f"{inner}:rounded"]),
         helper.make_node("Mul", [f"{inner}:rounded", step], [f"{inner}:on"]),
     ]
-    plain = [helper.make_node("Identity", [name], [f"{inner}:off"])]
+    is_on = f"{step}:is_on"
+    return [helper.make_node("Greater", [step, "tcc_probe_zero"], [is_on]), switch(name, after, is_on, rounded)]
+
+
+def switch(
+    name: str, after: str, is_on: str, nodes: Sequence[onnx.NodeProto], kind: int = TensorProto.FLOAT
+) -> onnx.NodeProto:
+    """``after`` is what ``nodes`` make of ``name``, the output of the last one, where ``is_on``, else ``name``."""
+    plain = [helper.make_node("Identity", [name], [f"{after}:off"])]
     branches = {
         f"{branch}_branch": helper.make_graph(
-            body, f"{inner}:{branch}", [], [helper.make_tensor_value_info(body[-1].output[0], TensorProto.FLOAT, None)]
+            body, f"{after}:{branch}", [], [helper.make_tensor_value_info(body[-1].output[0], kind, None)]
         )
-        for branch, body in (("then", rounded), ("else", plain))
+        for branch, body in (("then", nodes), ("else", plain))
     }
-    return helper.make_node("If", [f"{step}:is_on"], [after], **branches)
+    return helper.make_node("If", [is_on], [after], **branches)
 
 
 def slopes(
     model: Model,
     tapped: Sequence[Tap],
     feeds: Sequence[Mapping[str, Any]],
+    varied: Sequence[float] = (),
 ) -> dict[str, float]:
     """For each tapped value the unexplained variance of the outputs that a relative square error of 1 would cause.
 
@@ -115,6 +124,7 @@ def slopes(
         model: the original.
         tapped: its taps.
         feeds: inputs to measure on.
+        varied: ``Judge.varied`` of more data, for feeds that are too few to tell.
 
     Raises:
         TccError: where the probe model does not run.
@@ -130,4 +140,4 @@ def slopes(
         for tap, judge in zip(tapped, judges, strict=True):
             on = {_SWITCH + tap.value: np.asarray(tap.step, dtype=np.float32)}
             judge.add(expected, runner.run({**feed, **off, **on}))
-    return {tap.value: judge.energy / tap.error**2 for tap, judge in zip(tapped, judges, strict=True)}
+    return {tap.value: judge.unexplained(varied) / tap.error**2 for tap, judge in zip(tapped, judges, strict=True)}

@@ -88,11 +88,6 @@ class Attempt:
     def _choosing(self) -> Choosing:
         return Choosing(self.imported, self.frozen, Roofline(self.context.target, self.context.symbols))
 
-    def errors(self, slopes: Mapping[str, float]) -> dict[str, float]:
-        """Each site's loss to first order: the slope at the value it makes, times the square of its error."""
-        where = self.offer.where
-        return {site: slopes.get(where.get(site, ""), 1.0) * e**2 for site, e in self.offer.error.items()}
-
     def choose(self, loss: Mapping[str, float]) -> Choice:
         """The best program within the loss budget, no worse than the input in bytes, and in time unless ``slower``.
 

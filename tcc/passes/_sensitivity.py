@@ -2,50 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import TccError
-from tcc.ir import probing
+from tcc.ir import probing, projecting
 from tcc.ir.calibration import Observation
-from tcc.ir.model import Model
+from tcc.ir.model import Model, tensor_type
+from tcc.ir.projecting import Curve
 from tcc.passes.base import Context
+from tcc.rewrites.lossy import Offer
 
-_OPERATIONS = 3e11
-"""Arithmetic that the measurement may take; a core does it in about ten seconds."""
+_OPERATIONS = 1e12
+"""Arithmetic that a measurement may take; a core does it in about ten seconds."""
 _LEAST_RUN = 2e7
 """Operations that a run counts as at least: a session costs time whatever it computes."""
-_FEWEST, _MOST = 4, 16
+_FEWEST, _MOST = 2, 16
+"""Samples that are looked at at least, and feeds at most."""
+Key = TypeVar("Key")
+Found = TypeVar("Found")
 
 
-def slopes(
-    model: Model,
-    values: Sequence[str],
-    observed: Mapping[str, Observation],
-    feeds: Sequence[Mapping[str, Any]],
-    context: Context,
-) -> dict[str, float]:
-    """The slope at each value by name; none where the probe model does not run.
+@dataclass(frozen=True)
+class Answers:
+    """What was measured: ``slopes`` of rounding errors by value, ``curves`` of truncation by the values at once."""
 
-    The number of samples follows from the model's arithmetic, so that the same command measures the same.
+    slopes: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[tuple[str, ...], Curve] = field(default_factory=dict)
+
+    def losses(self, offer: Offer) -> dict[str, float]:
+        """Each site's loss, in unexplained variance; the square of its error where nothing was measured of it."""
+        return {site: self._loss(offer, site, error) for site, error in offer.error.items()}
+
+    def _loss(self, offer: Offer, site: str, error: float) -> float:
+        if (projection := offer.projections.get(site)) is not None and projection.values in self.curves:
+            return self.curves[projection.values].loss(error)
+        parts = offer.spread.get(site) or ((offer.where.get(site, ""), error),)
+        if _truncates(offer, site) and all((value,) in self.curves for value, _ in parts):
+            return sum(self.curves[value,].loss(size) for value, size in parts)
+        return sum(self.slopes.get(value, 1.0) * size**2 for value, size in parts)
+
+
+def _truncates(offer: Offer, site: str) -> bool:
+    """Whether a site's technique drops directions: where only some of its sites can be projected, those say most."""
+    return site.partition(":")[0] in {each.partition(":")[0] for each in offer.projections}
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Measures on part of the data; how much of it follows from the model's arithmetic, so that it is always the same.
+
+    Args:
+        model: the original.
+        observed: what was seen of its values on all data.
+        feeds: all data.
+        varied: ``Judge.varied`` on all data.
+        samples: how many samples there are in all feeds.
+        context: of the pass.
     """
-    tapped = probing.taps(dict.fromkeys(values), observed)
-    count = round(_OPERATIONS / (max(_operations(model, context), _LEAST_RUN) * (len(tapped) + 1)))
-    chosen = spread(feeds, min(max(count, _FEWEST), _MOST))
-    try:
-        return probing.slopes(model, tapped, chosen)
-    except TccError as error:
-        context.log(f"sensitivities are not measured: {error.diagnostics[0].message}", 1)
-        return {}
+
+    model: Model
+    observed: Mapping[str, Observation]
+    feeds: Sequence[Mapping[str, Any]]
+    varied: Sequence[float]
+    samples: int
+    context: Context
+
+    def answers(self, offer: Offer) -> Answers:
+        """What the sites' losses follow from; nothing of what the probe models do not run."""
+        curves = self._tried(lambda: self._curves(offer))
+        known = {value for values in curves for value in values}
+        wanted = [
+            value for site, value in offer.where.items() if value and not (value in known and _truncates(offer, site))
+        ]
+        return Answers(self._tried(lambda: self._slopes(wanted)), curves)
+
+    def _tried(self, measure: Callable[[], dict[Key, Found]]) -> dict[Key, Found]:
+        try:
+            return measure()
+        except TccError as error:
+            self.context.log(f"sensitivities are not measured: {error.diagnostics[0].message}", 1)
+            return {}
+
+    def _slopes(self, values: Sequence[str]) -> dict[str, float]:
+        tapped = probing.taps(dict.fromkeys(values), self.observed)
+        return probing.slopes(self.model, tapped, self._part(len(tapped)), self.varied)
+
+    def _curves(self, offer: Offer) -> dict[tuple[str, ...], Curve]:
+        every = list(offer.projections.values())
+        chosen = projecting.chosen(every, pairs=True)
+        if self._count(len(chosen)) < self._fewest:
+            chosen = projecting.chosen(every, pairs=False)
+        return projecting.curves(
+            chosen, projecting.losses(self.model, chosen, self._part(len(chosen)), self.varied)
+        )  # fmt: skip
+
+    def _part(self, probes: int) -> list[Mapping[str, Any]]:
+        return spread(self.feeds, min(max(self._count(probes), self._fewest), _MOST))
+
+    @property
+    def _fewest(self) -> int:
+        """Feeds with enough samples."""
+        return max(1, math.ceil(_FEWEST * len(self.feeds) / max(1, self.samples)))
+
+    def _count(self, probes: int) -> int:
+        return round(_OPERATIONS / (max(self._operations(), _LEAST_RUN) * (probes + 1)))
+
+    def _operations(self) -> float:
+        """Of a run on a feed as large as those that were seen, whatever the model's dimensions are called."""
+        prices = Roofline(self.context.target, self.context.symbols)
+        total = 0.0
+        for node in self.model.graph:
+            kind, seen = tensor_type(node.outputs[0]), self.observed.get(node.outputs[0].name or "")
+            known = max(1, kind.elements(self.context.symbols)) if kind is not None else 1
+            factor = seen.histogram.total / len(self.feeds) / known if seen is not None else 1.0
+            total += prices.price_of(node).operations * factor
+        return total
 
 
 def spread(feeds: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
     """At most that many samples, evenly spread."""
     step = max(1, len(feeds) // count)
     return [feeds[i] for i in range(0, len(feeds), step)][:count]
-
-
-def _operations(model: Model, context: Context) -> float:
-    prices = Roofline(context.target, context.symbols)
-    return sum(prices.price_of(node).operations for node in model.graph)

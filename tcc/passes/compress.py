@@ -15,8 +15,8 @@ from tcc.ir.inference import Annotation, annotate
 from tcc.ir.loss import CONFIDENCE, Judge, Loss, measure
 from tcc.ir.model import Model
 from tcc.ir.opsets import raised
-from tcc.passes import _sensitivity
 from tcc.passes._attempt import Attempt
+from tcc.passes._sensitivity import Answers, Measuring
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.rewrites.lossy import Evidence
 
@@ -85,7 +85,7 @@ class _Search:
     context: Context
     wanted: Mapping[str, Sequence[str]]
     record: dict[str, Any] = field(default_factory=dict)
-    slopes: dict[str, float] | None = None
+    answers: Answers | None = None
     unit: float = 1.0
     """The loss, in the budget's unit, of an unexplained variance of 1."""
     factors: dict[str, float] = field(default_factory=dict)
@@ -138,11 +138,11 @@ class _Search:
     def _try(self, only: str = "") -> _Tried:
         """Choose, write and measure a program at the present prediction; ``only`` names the one technique used."""
         attempt = self._attempt()
-        if self.slopes is None:
-            self.slopes = self._measured_slopes(attempt)
+        if self.answers is None:
+            self.answers = self._measured_answers(attempt)
         loss = {
             site: self.unit * self.factors.get(_technique(site), 1.0) * e if only in {"", _technique(site)} else _NEVER
-            for site, e in attempt.errors(self.slopes).items()
+            for site, e in self.answers.losses(attempt.offer).items()
         }
         choice = attempt.choose(loss)
         sites, facts = choice.extraction.sites, attempt.record(choice)
@@ -188,11 +188,12 @@ class _Search:
         # A processor's integer kernels are what is deployed; they are also the faster way to run them.
         return measure(model, self.feeds, self.expected, optimise=self.context.target.kind == "cpu")
 
-    def _measured_slopes(self, attempt: Attempt) -> dict[str, float]:
+    def _measured_answers(self, attempt: Attempt) -> Answers:
         if not self.context.calibration:
-            return {}
-        values = [name for name in attempt.offer.where.values() if name]
-        return _sensitivity.slopes(self.model, values, self.observed, self.feeds, self.context)
+            return Answers()
+        judge = self.expected.judge
+        measuring = Measuring(self.model, self.observed, self.feeds, judge.varied, judge.samples, self.context)
+        return measuring.answers(attempt.offer)
 
     def _give_up(self) -> None:
         if self.record["rounds"]:

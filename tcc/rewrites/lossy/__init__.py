@@ -12,6 +12,7 @@ from typing import Any
 from tcc.ir.calibration import Observation
 from tcc.ir.importing import Imported
 from tcc.ir.model import Model
+from tcc.ir.projecting import Projection
 from tcc.ir.tables import Tables
 from tcc.targets import Target
 
@@ -48,6 +49,8 @@ class Offer:
     ``observed`` is what was seen of the float32 values, by name.
     ``error`` is the relative L2 error of what the site computes, as far as it is known locally;
     ``where`` names the imported value at which a site makes its error, for its slope to be measured there.
+    A site that only drops directions of values says so in ``projections``, and is measured by that; one that makes an
+    error at several values has them, and their errors, in ``spread``.
     ``declined`` says for each node why it was not offered. ``options`` are the words that follow this technique's
     name in the pass's text.
     """
@@ -64,6 +67,8 @@ class Offer:
     evidence: Evidence
     options: tuple[str, ...] = ()
     where: dict[str, str] = field(default_factory=dict)
+    projections: dict[str, Projection] = field(default_factory=dict)
+    spread: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
 
 
 def techniques() -> dict[str, ModuleType]:

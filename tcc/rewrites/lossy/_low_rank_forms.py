@@ -11,6 +11,7 @@ import onnx_ir
 from tcc.ir import attributes, facts
 from tcc.ir.language import OPERATORS
 from tcc.ir.model import tensor_type
+from tcc.ir.projecting import Projection, Rows
 from tcc.ir.tables import ABSENT
 from tcc.ir.types import TensorType
 from tcc.rewrites.lossy import Alternative, Offer
@@ -73,6 +74,22 @@ def projected(layer: Layer, spectrum: Spectrum, rank: int, means: Sequence[np.nd
     ]
     stages = _pair(layer, vectors.astype(np.float32))
     return Form(f"{rank}", stages, tuple(biases), spectrum.error(rank), float(sum(s.size for s in stages)))
+
+
+def projection(layer: Layer, spectrum: Spectrum, rank: int, means: Sequence[np.ndarray | None]) -> Projection | None:
+    """What ``projected`` makes of the layer's outputs; None where something unknown was added to them."""
+    if any(use.kept is not None for use in layer.uses):
+        return None
+    rows = []
+    for use, mean in zip(layer.uses, means, strict=True):
+        kind = tensor_type(use.result)
+        assert kind is not None
+        assert kind.rank is not None
+        centre = (
+            np.zeros(layer.groups * layer.size[1]) if use.bias is None else use.bias + (0 if mean is None else mean)
+        )
+        rows.append(Rows(use.result.name or "", layer.axis(kind.rank), kind.rank, kind.dtype, centre))
+    return Projection(tuple(rows), spectrum.vectors[:, :, :rank], spectrum.error(rank))
 
 
 def lost(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:

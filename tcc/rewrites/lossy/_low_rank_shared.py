@@ -55,7 +55,12 @@ class Shared:
 
     def error(self, rank: int) -> float:
         """The products' relative L2 errors at a rank, together."""
-        return float(np.sqrt((self.carried[:, rank:].sum(axis=1) / self.energies).sum()))
+        return float(np.sqrt(np.square(self.errors(rank)).sum()))
+
+    def errors(self, rank: int) -> np.ndarray:
+        """Each product's relative L2 error at a rank."""
+        found: np.ndarray = np.sqrt(self.carried[:, rank:].sum(axis=1) / self.energies)
+        return found
 
     def spectrum(self) -> factors.Spectrum:
         """As if it were one product: what ranks are chosen by."""
@@ -86,6 +91,8 @@ def share(made: Offer, group: list[Layer], shared: Shared) -> None:
             part = np.ascontiguousarray(second[:rank])
             _offer_part(Writer(made, layer), site, at, part, _bias(layer, shared, first, part))
         made.error[site] = shared.error(rank)
+        results = [layer.uses[0].result.name or "" for layer in group]
+        made.spread[site] = tuple(zip(results, map(float, shared.errors(rank)), strict=True))
 
 
 def _offer_part(writer: Writer, site: str, at: Typed, part: np.ndarray, bias: np.ndarray | None) -> None:

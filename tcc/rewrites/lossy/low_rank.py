@@ -14,7 +14,7 @@ from tcc.ir.covariance import Moments, Tap
 from tcc.rewrites.lossy import Offer
 from tcc.rewrites.lossy import _low_rank_factors as factors
 from tcc.rewrites.lossy import _low_rank_windows as windows
-from tcc.rewrites.lossy._low_rank_forms import Form, Writer, projected
+from tcc.rewrites.lossy._low_rank_forms import Form, Writer, projected, projection
 from tcc.rewrites.lossy._low_rank_layers import Layer, find, siblings
 from tcc.rewrites.lossy._low_rank_shared import Shared, share
 
@@ -70,9 +70,13 @@ def _offer_layer(made: Offer, layer: Layer, found: Measured) -> None:
     if not ranks and not found.forms.get(_key(layer)):
         made.declined[f"low-rank:{layer.name}"] = "no rank that makes it smaller keeps its outputs"
     writer = Writer(made, layer)
-    forms = [projected(layer, spectrum, rank, means) for rank in ranks] + found.forms.get(_key(layer), [])
-    for form in windows.undominated(forms):
-        writer.write(f"low-rank:{layer.name}@{form.name}", form)
+    pairs = [projected(layer, spectrum, rank, means) for rank in ranks]
+    kept = {form.name: projection(layer, spectrum, rank, means) for form, rank in zip(pairs, ranks, strict=True)}
+    for form in windows.undominated(pairs + found.forms.get(_key(layer), [])):
+        site = f"low-rank:{layer.name}@{form.name}"
+        writer.write(site, form)
+        if (truncation := kept.get(form.name)) is not None:
+            made.projections[site] = truncation
 
 
 @dataclass
