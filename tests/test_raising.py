@@ -70,7 +70,8 @@ def test_nothing_is_raised_for_nothing() -> None:
     mean = draw.node("ReduceMean", draw.node("Sqrt", x), axes=[-1])
     result = tcc.compile(draw.model(draw.node("Softplus", mean)), 2)
     assert _opset(result) == 13
-    assert "declined" in _facts(result)
+    # No rule of a newer opset finds a place to match, so that the model is not even converted.
+    assert not any("opset" in step["facts"] for step in result.report["passes"])
 
 
 def test_control_flow_is_left_in_its_opset() -> None:

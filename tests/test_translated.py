@@ -40,7 +40,12 @@ def text_of_rule(command: Any) -> str:
 
 def test_the_engine_reads_every_text_as_what_was_written() -> None:
     language = translated.language()
-    texts = [*(r.text for r in rewrites.stored()), language.common, *language.inference.values()]
+    texts = [
+        *(r.text for r in rewrites.stored()),
+        language.common,
+        *language.symbolic.values(),
+        *language.inference.values(),
+    ]
     for text in texts:
         lines = text.replace(RULESET, "some").splitlines()
         assert [printed(command) for line in lines for command in parsed(line)] == lines

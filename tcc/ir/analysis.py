@@ -42,7 +42,7 @@ from tcc.ir.language import (
     project,
     view,
 )
-from tcc.ir.symbolic import concatenated, counted, expanded, reshaped, shape_of, size_of_symbol, sliced
+from tcc.ir.symbolic import VIEWS, concatenated, counted, expanded, reshaped, shape_of, size_of_symbol, sliced
 
 VALUE_INPUTS = {
     "Reshape": (1,), "Expand": (1,), "Unsqueeze": (1,), "Squeeze": (1,), "Tile": (1,), "ReduceMean": (1,),
@@ -50,10 +50,6 @@ VALUE_INPUTS = {
     "Resize": (2, 3), "Pad": (1, 3), "Slice": (1, 2, 3, 4), "Split": (1,),
 }  # fmt: skip
 """Inputs whose value decides the output's shape: inference waits until it is known."""
-
-
-VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-"""Operators that keep the elements in their row-major order."""
 
 
 @ruleset
@@ -74,31 +70,61 @@ def common(
 
 
 @ruleset
-def symbolic_shapes(
-    t: Tensor, x: Tensor, y: Tensor, z: Tensor, u: Tensor, v: Tensor, xs: Tensors, ys: Tensors, a: String, b: String,
-    c: String, d: String, k: String, s: String, n: String,
-) -> Iterator[RewriteOrRule]:  # fmt: skip
-    """Shapes that are put together of sizes and symbols, and the types that follow from them."""
+def sizes(t: Tensor, s: String) -> Iterator[RewriteOrRule]:
+    """A symbol is the value of the size that it stands for."""
     yield rule(eq(t).to(dimension(s))).then(set_(known(t)).to(size_of_symbol(s, 1)))
     yield rule(eq(t).to(dimension_scalar(s))).then(set_(known(t)).to(size_of_symbol(s, 0)))
+
+
+def _symbolic_shape(t: Tensor, x: Tensor, a: String, k: String, n: String) -> Iterator[RewriteOrRule]:
     yield rule(eq(t).to(Shape(x, a)), eq(k).to(kind(x)), *given(n, shape_of(k, a))).then(set_(known(t)).to(n))
+
+
+def _symbolic_range(
+    t: Tensor, y: Tensor, z: Tensor, u: Tensor, a: String, b: String, c: String, d: String, n: String
+) -> Iterator[RewriteOrRule]:
     bounds = eq(b).to(known(y)), eq(c).to(known(z)), eq(d).to(known(u))
     yield rule(eq(t).to(Range(y, z, u, a)), *bounds, *given(n, counted(b, c, d))).then(set_(kind(t)).to(n))
-    yield rule(
-        eq(t).to(Slice(x, y, z, u, v, a)), eq(k).to(kind(x)), *bounds, eq(s).to(known(v)),
-        *given(n, sliced(k, b, c, d, s)),
-    ).then(set_(kind(t)).to(n))  # fmt: skip
+
+
+def _symbolic_slice(t: Tensor, x: Tensor, y: Tensor, z: Tensor, u: Tensor, v: Tensor, a: String, b: String, c: String,
+                    d: String, k: String, s: String, n: String) -> Iterator[RewriteOrRule]:  # fmt: skip
+    bounds = eq(b).to(known(y)), eq(c).to(known(z)), eq(d).to(known(u)), eq(s).to(known(v))
+    sizes = given(n, sliced(k, b, c, d, s))
+    yield rule(eq(t).to(Slice(x, y, z, u, v, a)), eq(k).to(kind(x)), *bounds, *sizes).then(set_(kind(t)).to(n))
+
+
+def _symbolic_concat(
+    t: Tensor, x: Tensor, xs: Tensors, ys: Tensors, a: String, k: String, s: String, n: String
+) -> Iterator[RewriteOrRule]:
     yield rule(eq(xs).to(nil())).then(set_(knowns(xs)).to(String("")))
     yield rule(eq(xs).to(cons(x, ys)), eq(k).to(known(x)), eq(s).to(knowns(ys))).then(
         set_(knowns(xs)).to(join(k, String("|"), s))
     )
     yield rule(eq(t).to(Concat(xs, a)), eq(k).to(knowns(xs)), *given(n, concatenated(a, k))).then(set_(known(t)).to(n))
+
+
+def _symbolic_expand(
+    t: Tensor, x: Tensor, y: Tensor, a: String, k: String, s: String, n: String
+) -> Iterator[RewriteOrRule]:
     yield rule(eq(t).to(Expand(x, y, a)), eq(k).to(kind(x)), eq(s).to(known(y)), *given(n, expanded(k, s))).then(
         set_(kind(t)).to(n)
     )
+
+
+def _symbolic_reshape(
+    t: Tensor, x: Tensor, y: Tensor, a: String, k: String, s: String, n: String
+) -> Iterator[RewriteOrRule]:
     yield rule(eq(t).to(Reshape(x, y, a)), eq(k).to(kind(x)), eq(s).to(known(y)), *given(n, reshaped(k, s, a))).then(
         set_(kind(t)).to(n)
     )
+
+
+SYMBOLIC = {
+    "Shape": ruleset(_symbolic_shape), "Range": ruleset(_symbolic_range), "Slice": ruleset(_symbolic_slice),
+    "Concat": ruleset(_symbolic_concat), "Expand": ruleset(_symbolic_expand), "Reshape": ruleset(_symbolic_reshape),
+}  # fmt: skip
+"""Shapes that are put together of sizes and symbols, and the types that follow from them, by operator."""
 
 
 @ruleset

@@ -73,10 +73,24 @@ class EGraph:
             self.include(f"(ruleset {name})\n" + "\n".join(rules).replace(RULESET, name))
         return self.rulesets[key]
 
+    def extend(self, ruleset: str, rules: Sequence[str]) -> None:
+        """Add the rules of texts to a rule set, which is made when first asked for."""
+        made = "" if (ruleset,) in self.rulesets else f"(ruleset {ruleset})\n"
+        self.rulesets[(ruleset,)] = ruleset
+        if made or rules:
+            self.include(made + "\n".join(rules).replace(RULESET, ruleset))
+
     def run(self, schedule: str) -> bool:
         """Run a schedule, written in egglog; whether anything changed."""
-        outputs = self.core.run_program(*self.core.parse_program(f"(run-schedule {schedule})"))
-        return bool(outputs[0].report.updated)
+        return bool(self._report(schedule).updated)
+
+    def matched(self, schedule: str) -> tuple[bool, set[str]]:
+        """Run a schedule; whether anything changed, and the names of the rules that matched."""
+        report = self._report(schedule)
+        return bool(report.updated), {name for name, count in report.num_matches_per_rule.items() if count}
+
+    def _report(self, schedule: str) -> Any:
+        return self.core.run_program(*self.core.parse_program(f"(run-schedule {schedule})"))[0].report
 
     def size(self) -> int:
         """Rows of all functions together."""

@@ -137,7 +137,6 @@ def dtype_of(number: int) -> str:
     return {"float": "float32", "double": "float64"}.get(name, name)
 
 
-@lru_cache(maxsize=65536)
 def infer(operator: str, opset: int, attributes: str, kinds: str, knowns: str) -> tuple[str, ...]:
     """The types of a node's outputs, by ONNX's own inference; empty where it cannot tell.
 
@@ -148,7 +147,18 @@ def infer(operator: str, opset: int, attributes: str, kinds: str, knowns: str) -
         kinds: types of the inputs, joined by ``|``; empty for an absent one.
         knowns: known values of the inputs, joined by ``|``; empty where there is none.
     """
-    schema = onnx.defs.get_schema(operator, opset, "")
+    # An operator means the same in every opset up to the next that changes it.
+    return _infer(operator, _schema(operator, opset).since_version, attributes, kinds, knowns)
+
+
+@lru_cache(maxsize=4096)
+def _schema(operator: str, opset: int) -> onnx.defs.OpSchema:
+    return onnx.defs.get_schema(operator, opset, "")
+
+
+@lru_cache(maxsize=65536)
+def _infer(operator: str, opset: int, attributes: str, kinds: str, knowns: str) -> tuple[str, ...]:
+    schema = _schema(operator, opset)
     types = [parse_kind(text) for text in kinds.split("|")] if kinds else []
     while types and types[-1] is None:
         types.pop()
@@ -183,6 +193,7 @@ def attribute_type(schema: onnx.defs.OpSchema, name: str) -> int:
     return int(kind)
 
 
+@lru_cache(maxsize=4096)
 def _type_proto(kind: TensorType) -> TypeProto:
     return helper.make_tensor_type_proto(proto_type(kind.dtype), kind.shape)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache, lru_cache, wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -51,17 +51,28 @@ def given(variable: String, computed: String) -> tuple[Fact, Any]:
     return eq(variable).to(computed), ne(variable).to(String(DECLINED))
 
 
+_BETWEEN = "\x1f"
+"""Between the arguments of a call: names are quoted in the texts of facts, and JSON escapes it."""
+
+
 def _caller(function: Callable[..., Any]) -> Callable[..., PyObject]:
-    kinds = [p.annotation for p in inspect.signature(function).parameters.values()]
+    count = len(inspect.signature(function).parameters)
 
     def call(*arguments: Any) -> PyObject:
-        from egglog import PyObject
+        from egglog import PyObject, String, join
 
-        convert = [PyObject.from_int if kind in (int, "int") else PyObject.from_string for kind in kinds]
+        # As one text: the engine pickles and unpickles each argument of a call, at each call.
+        texts = [a if isinstance(a, str | String) else _text(a) for a in arguments]
+        parts = [part for text in texts for part in (String(_BETWEEN), text)][1:]
         target = PyObject(_ByName(function.__module__, function.__qualname__))
-        return target(*(to(argument) for to, argument in zip(convert, arguments, strict=True)))
+        assert len(texts) == count
+        return target(PyObject.from_string(join(*parts) if count > 1 else parts[0]))
 
     return call
+
+
+def _text(number: Any) -> Any:
+    return str(number) if isinstance(number, int) else number.to_string()
 
 
 class _ByName:
@@ -70,12 +81,25 @@ class _ByName:
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
 
-    def __reduce__(self) -> tuple[Callable[[str, str], Callable[..., Any]], tuple[str, str]]:
-        return undecorated, (self.module, self.name)
+    def __reduce__(self) -> tuple[Callable[[str, str], Callable[[str], Any]], tuple[str, str]]:
+        return of_one_text, (self.module, self.name)
 
 
 @cache
+def of_one_text(module: str, name: str) -> Callable[[str], Any]:
+    """The function that a rule calls, of its arguments in one text; egglog asks for it at each call."""
+    function = undecorated(module, name)
+    numbers = [p.annotation in (int, "int") for p in inspect.signature(function).parameters.values()]
+
+    @lru_cache(maxsize=65536)
+    def call(text: str) -> Any:
+        arguments = text.split(_BETWEEN) if len(numbers) > 1 else [text]
+        return function(*(int(a) if number else a for a, number in zip(arguments, numbers, strict=True)))
+
+    return call
+
+
 def undecorated(module: str, name: str) -> Callable[..., Any]:
-    """The function that a rule calls; egglog asks for it at each call."""
+    """The function behind the form that rules use."""
     found: Callable[..., Any] = getattr(import_module(module), name)
     return getattr(found, "__wrapped__", found)

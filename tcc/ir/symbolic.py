@@ -16,6 +16,8 @@ BROADCAST = frozenset(
     | {"Pow", "Sub", "Where"}
 )
 """Operators whose inputs are broadcast to each other; the types of imported ones follow what becomes known."""
+VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+"""Operators that keep the elements in their row-major order."""
 _LONGEST = 8
 """Entries of the longest shape."""
 

@@ -19,10 +19,12 @@ class Tables:
 
     rows: dict[str, list[str]] = field(default_factory=dict)
     lists: dict[tuple[int, ...], int] = field(default_factory=lambda: {(): NIL})
+    loaded: list[dict[str, list[str]]] = field(default_factory=list)
+    """The rows that an e-graph has, as they were added."""
 
     def further(self) -> Tables:
         """Empty tables whose lists go on where these end."""
-        return Tables({}, self.lists)
+        return Tables({}, self.lists, self.loaded)
 
     def add(self, table: str, *cells: object) -> None:
         """Add a row."""
@@ -39,6 +41,7 @@ class Tables:
     def load(self, egraph: EGraph) -> None:
         """Add the rows to an e-graph."""
         tables = translated.language().tables
+        self.loaded.append(self.rows)
         egraph.include(f"(union (value {ABSENT}) (absent))\n(union (list_value {NIL}) (nil))")
         for name, rows in self.rows.items():
             egraph.declare(tables[name].declarations)

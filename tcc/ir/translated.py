@@ -43,6 +43,7 @@ class Table:
 class Language:
     """Everything that ``tcc.ir.language``, ``table_rules`` and ``analysis`` declare.
 
+    ``common`` are the rules that carry facts of leaves and lists, ``symbolic`` those of an operator's symbolic sizes;
     ``constancy`` and ``inference`` are the rules that carry facts through one operator, by its name.
     """
 
@@ -50,6 +51,7 @@ class Language:
     operators: Mapping[str, Operator]
     tables: Mapping[str, Table]
     common: str
+    symbolic: Mapping[str, str]
     transposed_views: str
     constancy: Mapping[str, str]
     inference: Mapping[str, str]
@@ -63,7 +65,7 @@ def language() -> Language:
         found["declarations"],
         {name: Operator(name, *rest) for name, *rest in found["operators"]},
         {name: Table(*texts) for name, texts in found["tables"].items()},
-        found["common"], found["transposed_views"], found["constancy"], found["inference"],
+        found["common"], found["symbolic"], found["transposed_views"], found["constancy"], found["inference"],
     )  # fmt: skip
 
 
@@ -97,7 +99,8 @@ def _translate() -> dict[str, Any]:
         "declarations": declarations,
         "operators": [[o.name, o.inputs, o.variadic, o.several] for o in OPERATORS.values()],
         "tables": {name: translator.ruleset(table_rules.table(name)) for name in table_rules.names()},
-        "common": "\n".join(map(translator.rules, (analysis.common, analysis.symbolic_shapes))),
+        "common": "\n".join(map(translator.rules, (analysis.common, analysis.sizes))),
+        "symbolic": {name: translator.rules(rules) for name, rules in analysis.SYMBOLIC.items()},
         "transposed_views": translator.rules(analysis.transposed_views),
         "constancy": {name: translator.rules(analysis.constancy(name)) for name in OPERATORS},
         "inference": {name: translator.rules(analysis.inference(name, _OPSET)) for name in OPERATORS},
@@ -113,9 +116,19 @@ def analysis_for(names: Iterable[str], made: Iterable[str], opset: int) -> list[
             theirs already.
         opset: the model's version of the default domain.
     """
+    typed = frozenset(names) & language().operators.keys()
+    return list(analysis_parts(typed, BROADCAST.intersection(typed).union(made), opset).values())
+
+
+def analysis_parts(names: Iterable[str], inferred: Iterable[str], opset: int) -> dict[str, str]:
+    """The texts of the analysis, by what they are for: the operators' constancy, and the types of those to infer."""
     known = language()
     typed = sorted(set(names) & known.operators.keys())
-    views = [known.transposed_views] if "Transpose" in typed else []
-    retyped = (set(made) | BROADCAST.intersection(typed)) & known.operators.keys()
-    inferred = [known.inference[name].replace(str(_OPSET), str(opset)) for name in sorted(retyped)]
-    return [known.common, *views, *(known.constancy[name] for name in typed), *inferred]
+    parts = {"common": known.common}
+    if "Transpose" in typed:
+        parts["views"] = known.transposed_views
+    parts |= {f"symbolic {name}": known.symbolic[name] for name in typed if name in known.symbolic}
+    parts |= {f"constancy {name}": known.constancy[name] for name in typed}
+    for name in sorted(set(inferred) & known.operators.keys()):
+        parts[f"types {name}"] = known.inference[name].replace(str(_OPSET), str(opset))
+    return parts

@@ -56,7 +56,7 @@ class Quantized:
                     break
         return found
 
-    @property
+    @cached_property
     def is_empty(self) -> bool:
         """Whether nothing is quantised, so that nothing has another price."""
         dynamic = self.fusions.dynamic

@@ -9,28 +9,40 @@ import onnx
 
 from tcc.ir import conversion
 from tcc.ir.model import Model
+from tcc.ir.reach import Reach, reachable
 from tcc.passes.base import Context
 from tcc.passes.canonicalize import Canonicalize
 from tcc.rewrites.rule import Stored
 from tcc.targets import Target
 
 
-def candidates(model: Model, rules: Sequence[Stored], target: Target) -> tuple[int, ...]:
+def candidates(opset: int, rules: Sequence[Stored], target: Target, reach: Reach) -> tuple[int, ...]:
     """Opsets worth a try, the newest first: those in which rules that may match write an operator of their own.
 
     An operator counts that the model's opset does not have and that the target takes and has a kernel for.
+
+    Args:
+        opset: the model's.
+        rules: that are allowed.
+        target: what the model is for.
+        reach: what stands in the model's e-graph at the end of what its own opset allows.
     """
-    if not model.opset:
+    if not opset:
         return ()
     highest = min(target.max_opset, conversion.newest_opset())
-    present = frozenset(node.op_type for node in model.graph if node.domain == "")
+    newer = [
+        rule
+        for rule in rules
+        if opset < rule.first_opset <= highest
+        and rule.last_opset >= highest
+        and conversion.lowest_ir_version(rule.first_opset) <= target.max_ir_version
+    ]
+    matching = reachable([query for rule in newer for query in rule.queries], reach)
     wanted = {
         rule.first_opset
-        for rule in rules
-        if model.opset < rule.first_opset <= highest
-        and rule.applies(present, highest)
-        and any(_is_for(rule, operator, model.opset, target) for operator in rule.mentions)
-        and conversion.lowest_ir_version(rule.first_opset) <= target.max_ir_version
+        for rule in newer
+        for query in rule.queries
+        if query in matching and any(_is_for(rule, operator, opset, target) for operator in query.writes)
     }
     return tuple(sorted(wanted, reverse=True))
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Exit, TccError
-from tcc.ir import emission, importing, translated
+from tcc.ir import emission, importing
 from tcc.ir.conversion import ConversionError
 from tcc.ir.frozen import freeze
+from tcc.ir.importing import Imported
 from tcc.ir.inference import Annotation, annotate
 from tcc.ir.model import Model, tensor_type
 from tcc.ir.problem import Weights
-from tcc.ir.saturation import Limits, saturate
+from tcc.ir.reading import reach_of
+from tcc.ir.saturation import Limits, Saturating
 from tcc.passes import _raising
 from tcc.passes._choosing import Choosing
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.rewrites import Equality, siblings, stored
-from tcc.rewrites.rule import Stored, made_by, relevant
+from tcc.rewrites.rule import Stored
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -65,31 +68,31 @@ class Simplify(Pass):
             return PassResult(
                 model, changed=False, facts={"declined": "the model uses no operator of the default domain"}
             )
-        raising: dict[str, Any] = {}
-        if self.newer and self.equality == "value" and (made := self._in_newer_opset(model, context, raising)):
-            return made
-        changed, graphs = self._simplify(model, context)
-        return PassResult(model, changed, {"graphs": graphs, **raising})
-
-    def _simplify(self, model: Model, context: Context) -> tuple[bool, list[dict[str, Any]]]:
-        found = annotate(model)
         price = Roofline(context.target, context.symbols)
-        records = []
+        found = annotate(model)
+        records: list[dict[str, Any]] = []
         changed = False
-        for graph in [*_innermost_first(model.graph), model.graph]:
-            known = found if graph is model.graph else Annotation()
-            done, record = _GraphRun(self, model, graph, price, context, known).run()
+        for graph in _innermost_first(model.graph):
+            done, record = _GraphRun(self, model, graph, price, context, Annotation()).run()
             changed |= done
             records.append(record)
-        return changed, records
+        run = _GraphRun(self, model, model.graph, price, context, found)
+        raising: dict[str, Any] = {}
+        if self.newer and self.equality == "value" and (made := self._in_newer_opset(run, raising)):
+            return made
+        done, record = run.run()
+        return PassResult(model, changed | done, {"graphs": [*records, record], **raising})
 
-    def _in_newer_opset(self, model: Model, context: Context, facts: dict[str, Any]) -> PassResult | None:
+    def _in_newer_opset(self, run: _GraphRun, facts: dict[str, Any]) -> PassResult | None:
         """The model simplified in the lowest opset that has all that was chosen; None where a newer one gains nothing.
 
         The newest that rules ask for shows what is chosen, the lowest that holds it is what is written.
         """
-        rules = self.rules()
-        result, left = None, [*_raising.candidates(model, rules, context.target)]
+        model, context, rules = run.model, run.context, self.rules()
+        # Mostly the graph as it is tells; else what its own opset's rules make of it.
+        wanted = _raising.candidates(model.opset, rules, context.target, reach_of(run.imported.tables))
+        wanted = wanted or _raising.candidates(model.opset, rules, context.target, run.saturating.reach)
+        result, left = None, list(wanted)
         while left:
             opset = left.pop(0)
             try:
@@ -97,14 +100,14 @@ class Simplify(Pass):
             except ConversionError as error:
                 facts["opset"] = {"from": model.opset, "declined": str(error)}
                 continue
-            _, graphs = self._simplify(made, context)
+            _, record = _GraphRun(self, made, made.graph, run.prices, context, annotate(made)).run()
             lowest = _raising.needed(made, rules, model.opset)
             if lowest == model.opset:
                 facts["opset"] = {"from": model.opset, "declined": f"nothing that opset {opset} brings is chosen"}
                 return None
             raised = {"from": model.opset, "to": opset}
             left = [lowest] if result is None and lowest < opset else []
-            result = PassResult(made, changed=True, facts={"graphs": graphs, "opset": raised})
+            result = PassResult(made, changed=True, facts={"graphs": [record], "opset": raised})
         return result
 
 
@@ -123,19 +126,27 @@ class _GraphRun:
     context: Context
     found: Annotation
 
-    def run(self) -> tuple[bool, dict[str, Any]]:
-        opset = self.model.opset
+    @cached_property
+    def imported(self) -> Imported:
+        """The graph as an e-graph, its siblings joined."""
         imported = importing.import_graph(self.graph, self.found)
         if self.options.equality == "value" and not self.options.only:
-            siblings.join_siblings(imported, opset)
-        chosen, operators = relevant(self.options.rules(), frozenset(imported.operators), opset)
-        limits = Limits(self.options.nodes, self.options.iterations)
-        ended = saturate(
-            imported.egraph,
-            [r.text for r in chosen],
-            translated.analysis_for(operators, _retyped(self.graph, operators, chosen), opset),
-            limits,
-        )
+            siblings.join_siblings(imported, self.model.opset)
+        return imported
+
+    @cached_property
+    def saturating(self) -> Saturating:
+        """The rules at their end; the model is as it was."""
+        opset = self.model.opset
+        rules = [r for r in self.options.rules() if r.first_opset <= opset <= r.last_opset]
+        retype = _is_symbolic(self.graph)
+        made = Saturating(self.imported.egraph, self.imported.tables, rules, opset, retype=retype)
+        made.run(Limits(self.options.nodes, self.options.iterations))
+        return made
+
+    def run(self) -> tuple[bool, dict[str, Any]]:
+        """Write the cheapest program that the rules allow into the graph; whether it did, and what there is to say."""
+        imported, saturating = self.imported, self.saturating
         frozen = freeze(imported.egraph)
         choosing = Choosing(imported, frozen, self.prices)
         # Every node is dispatched, views too; twice, because what a runtime fuses anyway is priced unfused here.
@@ -149,9 +160,10 @@ class _GraphRun:
             return False, {"graph": self.graph.name or "", "declined": "no program within the input's bytes and nodes"}
         program = replace(choice.program, wide=self.options.equality == "value")
         emission.emit(imported, frozen, program, self.model.opset_imports, taken_names(self.model))
+        given, ended = frozenset(saturating.given.values()), saturating.ended
         record = {
             "graph": self.graph.name or "",
-            "rules": len(chosen),
+            "rules": sum(any(query in given for query in rule.queries) for rule in saturating.rules),
             "saturation": ended.ended,
             "iterations": ended.iterations,
             "classes": len(frozen.classes),
@@ -165,13 +177,10 @@ class _GraphRun:
         return True, record
 
 
-def _retyped(graph: onnx_ir.Graph, operators: frozenset[str], chosen: tuple[Stored, ...]) -> frozenset[str]:
-    """Operators whose types are inferred: those that rules make, and all where sizes are symbols.
-
-    What rules find out about symbols is so carried on through the imported nodes.
-    """
+def _is_symbolic(graph: onnx_ir.Graph) -> bool:
+    """Whether sizes of the inputs are symbols: what rules find out about them is carried on through all nodes."""
     kinds = [tensor_type(v) for v in graph.inputs]
-    return operators if any(kind is not None and not kind.is_static for kind in kinds) else made_by(chosen)
+    return any(kind is not None and not kind.is_static for kind in kinds)
 
 
 def taken_names(model: Model) -> set[str]:

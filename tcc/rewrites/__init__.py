@@ -10,6 +10,7 @@ from typing import Any
 
 from tcc.cache import kept
 from tcc.ir import translated
+from tcc.ir.queries import Query
 from tcc.rewrites.rule import Equality, Rule, Stored, is_rule
 
 __all__ = ["Equality", "Rule", "Stored", "find", "rules", "stored"]
@@ -48,15 +49,22 @@ def find(package: str, path: list[str]) -> tuple[Rule, ...]:
 def stored() -> tuple[Stored, ...]:
     """Every rule as compilations use it, translated once: from the user's cache where the sources are the same."""
     sources = [*translated.sources(), Path(__file__).parent]
-    return tuple(
-        Stored(name, Equality(equality), tuple(map(frozenset, needs)), first, last, frozenset(mentions), text)
-        for name, equality, needs, first, last, mentions, text in kept("rules", sources, _translate)
-    )
+    return tuple(_stored(*kept_rule) for kept_rule in kept("rules", sources, _translate))
+
+
+def _stored(name: str, equality: str, needs: Any, first: int, last: int, mentions: Any, queries: Any) -> Stored:
+    read = tuple(Query(*map(_tuples, query)) for query in queries)
+    return Stored(name, Equality(equality), tuple(map(frozenset, needs)), first, last, frozenset(mentions), read)
+
+
+def _tuples(found: Any) -> Any:
+    """JSON's lists as tuples."""
+    return tuple(map(_tuples, found)) if isinstance(found, list) else found
 
 
 def _translate() -> list[list[Any]]:
     found = [rule.stored for rule in rules()]
     return [
-        [r.name, r.equality.value, [*map(sorted, r.needs)], r.first_opset, r.last_opset, sorted(r.mentions), r.text]
+        [r.name, r.equality.value, [*map(sorted, r.needs)], r.first_opset, r.last_opset, sorted(r.mentions), r.queries]
         for r in found
     ]

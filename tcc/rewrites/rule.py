@@ -9,7 +9,8 @@ from functools import cached_property
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from tcc.ir import translated
+from tcc.ir import queries, translated
+from tcc.ir.queries import Query
 
 if TYPE_CHECKING:
     from egglog import RewriteOrRule, Ruleset
@@ -37,7 +38,12 @@ class Stored:
     first_opset: int
     last_opset: int
     mentions: frozenset[str]
-    text: str
+    queries: tuple[Query, ...]
+
+    @cached_property
+    def text(self) -> str:
+        """All its commands."""
+        return "\n".join(query.text for query in self.queries)
 
     def applies(self, operators: frozenset[str], opset: int) -> bool:
         """Whether the rule can match a graph of these operators."""
@@ -79,9 +85,12 @@ class Rule:
     @cached_property
     def stored(self) -> Stored:
         """The rule as compilations use it."""
-        text = translated.rule_text(self.ruleset)
+        operators = translated.language().operators
+        variadic = {name for name, operator in operators.items() if operator.variadic}
+        lines = translated.rule_text(self.ruleset).splitlines()
         return Stored(
-            self.name, self.equality, self.needs, self.first_opset, self.last_opset, self.mentions, text
+            self.name, self.equality, self.needs, self.first_opset, self.last_opset, self.mentions,
+            tuple(queries.read(line, operators.keys(), variadic) for line in lines),
         )  # fmt: skip
 
     @cached_property

@@ -1,0 +1,104 @@
+"""What the rows that an e-graph was loaded from say about what reads what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tcc.ir import translated
+from tcc.ir.importing import is_pure
+from tcc.ir.queries import FORM
+from tcc.ir.reach import Reach
+from tcc.ir.tables import Tables
+
+_Node = tuple[str, bool, list[int], tuple[str, int]]
+"""An operator, whether it is deterministic, the numbers that it reads, and the number of its result."""
+
+
+def reach_of(tables: Tables) -> Reach:
+    """Everything that stands in the e-graph that these tables have been loaded into."""
+    return _Reading(tables).reach()
+
+
+@dataclass
+class _Reading:
+    """The rows of one e-graph; results of nodes with several outputs have numbers of their own."""
+
+    tables: Tables
+    found: Reach = field(default_factory=Reach)
+    bits: dict[tuple[str, int], int] = field(default_factory=dict)
+    """What each number stands for, by its sort."""
+
+    def reach(self) -> Reach:
+        """Read all rows."""
+        fixed = {int(row) for row in self._rows("constant")}
+        known = {int(row.partition("\t")[0]) for row in self._rows("known")}
+        literal, stored = (self.found.leaf(name, constant_=True) for name in ("literal", "value"))
+        absent = self.found.leaf("absent", constant_=True)
+        self.bits["value", 0] = absent
+        for number in fixed:
+            self.bits["value", number] = stored | (literal if number in known else 0)
+        for row in self._rows("alias"):
+            number, twin = map(int, row.split("\t"))
+            self.bits["value", number] = stored | self.bits.get(("value", twin), 0)
+        nodes = list(self._nodes())
+        projections = [(int(n), int(of)) for row in self._rows("project") for n, of, _ in [row.split("\t")]]
+        self._number(nodes, projections)
+        for operator, _, inputs, _ in nodes:
+            self.found.add(operator, self._inputs(operator, inputs))
+        self.found.told = 0
+        for number in known - fixed:
+            self.found.told |= self._bits(number)
+        if any(True for _ in self._rows("moderate")):
+            self.found.relate(f'{FORM}:"moderate"', (stored | literal, stored | literal))
+        self.found.settle()
+        return self.found
+
+    def _rows(self, table: str) -> Iterator[str]:
+        for loaded in self.tables.loaded:
+            yield from loaded.get(table, ())
+
+    def _nodes(self) -> Iterator[_Node]:
+        lists = {number: list(numbers) for numbers, number in self.tables.lists.items()}
+        for operator in translated.language().operators.values():
+            sort = "results" if operator.several else "value"
+            for row in self._rows(operator.name):
+                number, *cells = row.split("\t")[: operator.inputs + 1]
+                inputs = lists[int(cells[0])] if operator.variadic else list(map(int, cells))
+                yield operator.name, True, inputs, (sort, int(number))
+        for row in self._rows("opaque"):
+            number, key, inside = row.split("\t")
+            yield "opaque", is_pure(key), lists[int(inside)], ("results", int(number))
+
+    def _number(self, nodes: list[_Node], projections: list[tuple[int, int]]) -> None:
+        """Find out which nodes depend on constants alone."""
+        for operator, _, _, result in nodes:
+            self.bits[result] = self.bits.get(result, 0) | self.found.bit(operator, constant_=False)
+        varying = {result for _, _, _, result in nodes}
+        outputs = {("value", n): ("results", of) for n, of in projections}
+        self.bits |= {n: self.bits[of] for n, of in outputs.items()}
+        changed = True
+        while changed:
+            changed = False
+            for operator, pure, inputs, result in nodes:
+                if result in varying and pure and not any(self._varies(i, varying, outputs) for i in inputs):
+                    varying.discard(result)
+                    self.bits[result] = self.found.bit(operator, constant_=True)
+                    changed = True
+        self.bits |= {n: self.bits[of] for n, of in outputs.items()}
+
+    def _varies(
+        self, number: int, varying: set[tuple[str, int]], outputs: dict[tuple[str, int], tuple[str, int]]
+    ) -> bool:
+        at = ("value", number)
+        return at not in self.bits or outputs.get(at, at) in varying
+
+    def _bits(self, number: int) -> int:
+        if ("value", number) not in self.bits:
+            self.bits["value", number] = self.found.leaf("value", constant_=False)
+        return self.bits["value", number]
+
+    def _inputs(self, operator: str, inputs: list[int]) -> list[tuple[int, int]]:
+        known = translated.language().operators.get(operator)
+        at_once = known is None or known.variadic
+        return [(0 if at_once else at, self._bits(number)) for at, number in enumerate(inputs)]
