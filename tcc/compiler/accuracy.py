@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ from tcc.passes.manager import Snapshot
 Feed = Mapping[str, Any]
 Outputs = list[list[Any]]
 _PART = 4
+_HELD = 16 * 2**20
+"""Bytes of outputs that are kept."""
 _FEWEST = 16
 """Samples below which there are too few to hold any out."""
 
@@ -46,15 +48,30 @@ class LossOf:
         return known[1]
 
     def _measure(self, snapshot: Snapshot) -> Loss:
-        feeds = self.feeds if self.evaluation is None else self.evaluation.feeds
-        self._expected = self._expected or outputs(self.original.runner(), feeds)
         # What is lost is lost by the kernels of a deployment.
-        found = outputs(snapshot.runner(optimise=True), feeds)
+        runner = snapshot.runner(optimise=True)
         if self.evaluation is None:
-            return loss_of(self._expected, found)
+            return loss_of(self._originals(), (runner.run(feed) for feed in self.feeds))
+        self._expected = self._expected or outputs(self.original.runner(), self.evaluation.feeds)
+        found = outputs(runner, self.evaluation.feeds)
         before, after = self.evaluation.scores(self._expected), self.evaluation.scores(found)
         drop = max(0.0, float(before.mean() - after.mean()))
         return Loss(f"{self.evaluation.name} drop", drop, int(before.size))
+
+    def _originals(self) -> Iterator[list[Any]]:
+        """The original's outputs, kept where they are small and computed again where they are not."""
+        if self._expected:
+            yield from self._expected
+            return
+        kept: Outputs = []
+        runner, held = self.original.runner(), 0
+        for feed in self.feeds:
+            made = runner.run(feed)
+            held += sum(getattr(output, "nbytes", 0) for output in made)
+            if held <= _HELD:
+                kept.append(made)
+            yield made
+        self._expected = kept if held <= _HELD else []
 
 
 def held_out(samples: Sequence[Feed] | None) -> tuple[tuple[Feed, ...] | None, tuple[Feed, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from tcc.compiler import arrays as stored
 from tcc.compiler import sources
+from tcc.compiler.arrays import Array, Sample, Stored
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 from tcc.ir.model import Model, tensor_type
 from tcc.ir.types import TensorType
 
 Feed = Mapping[str, Any]
-Arrays = dict[str, np.ndarray[Any, Any]]
+Arrays = dict[str, Array]
 
 _FORMS = "a .npz with one array an input, a folder of .npz, .npy or ONNX test data sets, or module:function"
 
@@ -92,7 +95,7 @@ def whole(source: str | Path, model: Model) -> tuple[Feed, ...]:
     fit = all(len(kind.shape or ()) == arrays[name].ndim for name, kind in ports.items() if name in arrays)
     if not fit:
         return read(source, model).feeds
-    wanted = {name: arrays[name] for name in ports if name in arrays}
+    wanted = {name: np.asarray(arrays[name]) for name in ports if name in arrays}
     if problems := list(_problems(wanted, ports, str(source), batched=True)):
         raise TccError(Exit.DATA, problems)
     return (wanted,)
@@ -130,26 +133,23 @@ def _groups(path: Path, ports: Mapping[str, TensorType]) -> Iterator[Arrays]:
         yield from ({name: _batched(_array(file), kind)} for file in single)
 
 
-def _batched(array: np.ndarray[Any, Any], kind: TensorType) -> np.ndarray[Any, Any]:
+def _batched(array: Array, kind: TensorType) -> Array:
     """The array with its axis of samples, which a file of a single one may lack."""
-    return array[None] if kind.rank == array.ndim + 1 else array
+    if kind.rank != array.ndim + 1:
+        return array
+    return array.one() if isinstance(array, Stored) else array[None]
 
 
-def _array(path: Path) -> np.ndarray[Any, Any]:
+def _array(path: Path) -> Array:
     loaded = load(path)
     assert not isinstance(loaded, dict)
     return loaded
 
 
-def load(path: Path) -> np.ndarray[Any, Any] | Arrays:
+def load(path: Path) -> Array | Arrays:
     """What a file of numpy's holds: one array, or arrays by name; raises E0606 where it is no such file."""
     try:
-        # A pickle can run anything: it is never read.
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        return stored.load(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         reason = "it holds pickled objects" if "pickle" in str(error) else str(error) or type(error).__name__
         advice = f"write it with numpy.savez from plain arrays; wanted is {_FORMS}"
@@ -157,7 +157,7 @@ def load(path: Path) -> np.ndarray[Any, Any] | Arrays:
 
 
 def _problems(
-    arrays: Arrays, ports: Mapping[str, TensorType], where: str, *, batched: bool = False
+    arrays: Mapping[str, Array], ports: Mapping[str, TensorType], where: str, *, batched: bool = False
 ) -> Iterator[Diagnostic]:
     if missing := [name for name in ports if name not in arrays]:
         message = f"there is no array for {', '.join(map(repr, missing))}"
@@ -170,7 +170,7 @@ def _problems(
         yield Diagnostic("E0602", f"the numbers of samples differ ({listed})", where, help="give as many of each")
 
 
-def _misfits(name: str, array: np.ndarray[Any, Any], kind: TensorType, where: str) -> Iterator[Diagnostic]:
+def _misfits(name: str, array: Array, kind: TensorType, where: str) -> Iterator[Diagnostic]:
     if str(array.dtype) != kind.dtype and not (kind.dtype == "string" and array.dtype.kind in "OUS"):
         advice = f"convert it: array.astype({kind.dtype!r})"
         yield Diagnostic("E0602", f"{name} is {array.dtype}, should be {kind.dtype}", where, help=advice)
@@ -184,7 +184,7 @@ def _misfits(name: str, array: np.ndarray[Any, Any], kind: TensorType, where: st
         if len(sample) != len(kind.shape) or any(isinstance(d, int) and d != n for d, n in fixed):
             yield Diagnostic("E0602", f"{name} has the shape {list(shape)}, the input is {kind}", where,
                              help="the first axis counts the samples, the others are the input's")  # fmt: skip
-    if array.dtype.kind == "f" and (count := int(np.count_nonzero(~np.isfinite(array)))):
+    if count := stored.not_finite(array):
         message = f"{name} has {count} elements that are NaN or infinite"
         yield Diagnostic("E0604", message, where, help="clean the data")
     if array.size == 0:
@@ -197,7 +197,7 @@ def _batch(kind: TensorType) -> int:
     return first if isinstance(first, int) else 1
 
 
-def _count(array: np.ndarray[Any, Any], kind: TensorType) -> int:
+def _count(array: Array, kind: TensorType) -> int:
     """How many runs of the model an array is good for; a rest that fills no batch is left out."""
     if kind.rank is None or array.ndim == kind.rank + 1:
         return len(array)
@@ -208,13 +208,18 @@ def _samples(arrays: Arrays, ports: Mapping[str, TensorType]) -> list[Feed]:
     if not arrays:
         return []
     count = min(_count(array, ports[name]) for name, array in arrays.items())
+    if any(isinstance(array, Stored) for array in arrays.values()):
+        return [
+            Sample({name: functools.partial(_sample, array, ports[name], i) for name, array in arrays.items()})
+            for i in range(count)
+        ]
     return [{name: _sample(array, ports[name], i) for name, array in arrays.items()} for i in range(count)]
 
 
-def _sample(array: np.ndarray[Any, Any], kind: TensorType, index: int) -> np.ndarray[Any, Any]:
+def _sample(array: Array, kind: TensorType, index: int) -> np.ndarray[Any, Any]:
     if kind.rank is None or array.ndim == kind.rank + 1:
         return np.ascontiguousarray(array[index])
     if not array.ndim:
-        return array
+        return np.asarray(array)
     size = max(_batch(kind), 1)
     return np.ascontiguousarray(array[index * size : (index + 1) * size])

@@ -131,10 +131,10 @@ def _arrays(source: str | Path | Mapping[str, Any]) -> Mapping[str, Array]:
         advice = f"give an .npz with one array an input, and {LABELS!r}"
         raise fail(Exit.DATA, "E0607", "no such file", where=str(path), help=advice)
     loaded = data.load(path)
-    if isinstance(loaded, np.ndarray):
+    if not isinstance(loaded, dict):
         advice = "write it with numpy.savez from plain arrays"
         raise fail(Exit.DATA, "E0606", "cannot be read: it is a single array", where=str(path), help=advice)
-    return loaded
+    return {name: np.asarray(array) for name, array in loaded.items()}
 
 
 def _function(text: str) -> Metric:

@@ -64,6 +64,14 @@ class Known:
     smooth: Smooth | None = None
 
 
+def products(made: Offer) -> dict[str, Weighted]:
+    """The products and convolutions with a constant weight, by the name of what they give."""
+    if "products" not in made.memo:
+        made.memo["products"] = {each.node.outputs[0].name or "": each for each in weighted.find(made.imported.graph)}
+    found: dict[str, Weighted] = made.memo["products"]
+    return found
+
+
 def known(made: Offer) -> dict[str, Known]:
     """By the name of its output, each product whose inputs could be measured; measured once a pass."""
     if not made.evidence.calibrated or made.opset < covariance.FIRST_OPSET:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir
 
-from tcc.ir import calibration, weighted
+from tcc.ir import calibration
 from tcc.ir.calibration import Range
 from tcc.ir.tables import ABSENT
 from tcc.rewrites.lossy import Alternative, Offer, _rows
-from tcc.rewrites.lossy._measured import REDUCED, WHOLE, known, relative
+from tcc.rewrites.lossy._measured import REDUCED, WHOLE, known, products, relative
 from tcc.rewrites.lossy._schemes import Scheme, Weight, activation_scheme, least_scale, quantize_weight
 from tcc.rewrites.lossy._units import (
     CURVED,
@@ -236,7 +236,7 @@ class _Kernels:
         rounded = found.rounded[levels]
         if not (rounded.scale >= least).all():
             return None
-        each = next(each for each in weighted.find(self.made.imported.graph) if each.node is node)
+        each = products(self.made)[output.name or ""]
         error = relative(self.made, output, rounded.gap, found.columns)
         return Weight(each.stored(rounded.values), rounded.scale, axis, error, rounded.shift)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
-from tcc.ir import attributes, facts, weighted
+from tcc.ir import attributes, facts
 from tcc.ir.model import tensor_type
 from tcc.ir.tables import ABSENT
 from tcc.rewrites.lossy import Alternative, Offer
-from tcc.rewrites.lossy._measured import WHOLE, Rounded, known, relative
+from tcc.rewrites.lossy._measured import WHOLE, Rounded, known, products, relative
 
 SMALLEST = 1024
 """Elements below which a weight is left alone: the node and the scales would outweigh what it saves."""
@@ -93,10 +93,8 @@ def _offer_weight(made: Offer, v: onnx_ir.Value, weight: np.ndarray, axis: int) 
 
 def _fitted(made: Offer, v: onnx_ir.Value) -> tuple[np.ndarray, Rounded, float] | None:
     """The integers that were fitted to the data of a weight's only user, in the weight's shape, and their error."""
-    users = {node.outputs[0].name or "": each for each in weighted.find(made.imported.graph) for node in (each.node,)
-             if each.weight is v}  # fmt: skip
-    measured = known(made)
-    if len(users) != 1 or (found := measured.get(next(iter(users)))) is None:
+    users = [node.outputs[0].name or "" for node, _ in v.uses()]
+    if len(users) != 1 or (found := known(made).get(users[0])) is None:
         return None
-    each, rounded = next(iter(users.values())), found.rounded[WHOLE]
+    each, rounded = products(made)[users[0]], found.rounded[WHOLE]
     return each.stored(rounded.values), rounded, relative(made, each.node.outputs[0], rounded.gap, found.columns)
