@@ -117,7 +117,7 @@ def test_recovery_brings_the_outputs_nearer(digits: Path) -> None:
         assert facts["recovery"]["after"] < 0.8 * facts["recovery"]["before"]
 
 
-@pytest.mark.parametrize("importance", ["apoz", "mean", "variance", "energy", "reconstruction"])
+@pytest.mark.parametrize("importance", ["apoz", "mean", "variance", "energy", "taylor", "reconstruction"])
 def test_rankings_by_data(digits: Path, importance: str) -> None:
     _, facts = on_digits(digits, f"prune{{ratio=0.25,importance={importance},recover=false}}")
     assert all(removed >= size // 5 for removed, size in facts["removed"].values())

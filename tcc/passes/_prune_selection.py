@@ -22,6 +22,7 @@ from tcc.passes._prune_costs import Cost, Costs
 from tcc.passes._prune_data import BY_DATA, Statistics, collect, reconstruction
 from tcc.passes._prune_latency import Point, Stopwatch, reached
 from tcc.passes._prune_path import Path, Step, aligned, compensate, curves, guessed
+from tcc.passes._prune_probe import LEVELS, measured
 from tcc.passes._prune_recovery import recover
 from tcc.passes._prune_taps import Feed, joined
 from tcc.passes._prune_weights import BY_WEIGHTS
@@ -104,6 +105,8 @@ class Selection:
         if not self._data:
             advice = "give it with --calib, or rank by weights: l1, l2, bn, fpgm, lamp"
             raise fail(Exit.USAGE, "E0235", f"importance {name} needs calibration data", help=advice)
+        if name in LEVELS:
+            return measured(self.groups, self._data, LEVELS[name])
         if name == "reconstruction":
             return reconstruction(self.groups, self.statistics)
         return {group: BY_DATA[name](self.groups, group, self.statistics) for group in self.groups.groups}

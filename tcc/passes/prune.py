@@ -18,8 +18,9 @@ from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.passes.canonicalize import Canonicalize
 
 Importance = Literal[
-    "auto", "l1", "l2", "bn", "fpgm", "lamp", "random", "apoz", "mean", "variance", "energy", "reconstruction"
-]
+    "auto", "l1", "l2", "bn", "fpgm", "lamp", "random", "apoz", "mean", "variance", "energy", "taylor", "mask",
+    "reconstruction",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Prune(Pass):
         size: the same of the constants' bytes.
         latency: the same of the latency, measured where the target is this machine, else predicted.
         importance: how units are ranked; ``auto``: by reconstruction with calibration data, by L2 without.
+            ``taylor`` and ``mask`` run the model once or more for every unit.
         scope: how a ratio is spread: ``local`` takes it of every group, ``global`` of all units together,
             ``isomorphic`` of all units of groups of the same form.
         minimum: indices that every axis keeps at least.
