@@ -39,6 +39,9 @@ CASES: dict[str, str] = {
         int64[1] axis, int64[1] minus, int64[8] order, int64[8] pads) => (float[1,4,4,4] y) {
         a = Conv(x, w0)  r = Slice(a, last, first, axis, minus)  s = Gather<axis=1>(r, order)
         p = Pad(s, pads)  t = Tanh(p)  y = Conv(t, w2) }""",
+    "strided_view": """g (float[B,3] x, float[3,8] w0, float[4,8,1,1] w1, int64[1,8,2,1] table, float[1] one)
+        => (float[B,1,4,2,1] y) { a = MatMul(x, w0)  r = Relu(a)  v = Gather<axis=1>(r, table)
+        n = Squeeze<axes=[1]>(v)  p = Conv(n, w1)  y = Unsqueeze<axes=[1]>(p) }""",
     "squeeze_excite": """g (float[1,3,4,4] x, float[8,3,1,1] w0, float[2,8,1,1] w1, float[8,2,1,1] w2,
         float[4,8,1,1] w3)
         => (float[1,4,4,4] y) { a = Conv(x, w0)  p = GlobalAveragePool(a)  q = Conv(p, w1)  r = Relu(q)
@@ -117,6 +120,7 @@ NUMBERS: dict[str, dict[str, list[int] | int | float]] = {
     "concat_slice_split": {"from": [4], "to": [12], "axis": [1], "parts": [8, 8]},
     "reversed_gather_pad": {"last": [5], "first": [-7], "axis": [1], "minus": [-1],
                             "order": [0, 2, 1, 3, 5, 4, 0, 2], "pads": [0, 1, 0, 0, 0, 1, 0, 0]},
+    "strided_view": {"table": [7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0], "one": [1]},
     "attention": {"heads": [0, 0, 3, 4], "merged": [0, 0, 12], "r": 2.0},
     "computed_shapes": {"zero": 0, "one": 1, "two": 2, "n4": [4], "axis": [0]},
     "grouped_queries": {"qs": [0, 0, 6, 4], "ks": [0, 0, 2, 4], "two": [2], "wide": [1, 2, 3, 1, 4],
@@ -130,7 +134,7 @@ NUMBERS: dict[str, dict[str, list[int] | int | float]] = {
     "quantized": {"s": 0.02, "z": 0},
 }  # fmt: skip
 
-OPSETS = {"layer_norm": 18, "quantized": 13}
+OPSETS = {"strided_view": 11, "layer_norm": 18, "quantized": 13}
 
 
 def model(case: str, *, opset: int | None = None) -> onnx.ModelProto:

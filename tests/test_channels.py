@@ -17,6 +17,7 @@ from tests import channel_models
 
 SIZES = {
     "residual": [8], "grouped": [4, 4, 6], "depthwise": [12], "transposed": [2, 4, 3], "shuffle": [2, 8],
+    "strided_view": [8],
     "concat_slice_split": [4], "squeeze_excite": [2, 8], "flattened": [8, 10], "attention": [3, 4, 4],
     "computed_shapes": [3, 4], "grouped_queries": [2, 3, 4], "rotary": [4], "layer_norm": [8, 12],
     "written_out_norm": [12], "group_norm": [3, 4], "channel_softmax": [12], "pixel_shuffle": [6],
@@ -146,3 +147,26 @@ def test_a_group_that_fails_stays_and_is_named() -> None:
     assert list(proven.removal) == [second]
     assert proven.proof.holds
     assert "differs by" in proven.failed["broken"]
+
+
+def test_what_picks_by_order_is_proven_before_it_picks() -> None:
+    """Rounding to whole numbers makes of the least difference a large one: what it rounds is compared in its place."""
+    model, feeds = loaded(
+        """g (float[B,64] x, float[64,48] w0, float[48] s, float[48,64] w1, float many, float seven, int64[1] count)
+        => (float[B,64] y, int64[B,1] i) {
+        a = MatMul(x, w0)  n = LayerNormalization(a, s)  b = MatMul(n, w1)  m = Mul(b, many)  c = Round(m)
+        y = Mod<fmod=1>(c, seven)  t, i = TopK(y, count) }""",
+        many=3e6, seven=7.0, count=[1],
+    )  # fmt: skip
+    groups = channels.find(model, feeds)
+    assert [group.size for group in groups.groups] == [48]
+    proof, small = channels.prove(groups, halved(groups), feeds)
+    assert proof.holds, proof.reason
+    assert proof.inner == 1
+    assert proof.difference < 1e-5
+    assert small is not None
+    (group,) = groups.groups
+    wrong = {key: units[::-1].copy() if key[0].name == "w1" else units for key, units in group.slices.items()}
+    broken = channels.Group(group.name, group.size, wrong)
+    proof, _ = channels.prove(channels.Groups(groups.network, (broken,), {}), {broken: np.arange(48) < 9}, feeds)
+    assert not proof.holds

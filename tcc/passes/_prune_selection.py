@@ -62,7 +62,8 @@ class Selection:
     def _finish(self, removal: Removal) -> Model | None:
         proven = prove_most(self.groups, removal, self.feeds)
         self.record["unproven"] = dict(proven.failed)
-        self.record["proof"] = {"difference": proven.proof.difference, "tolerance": proven.proof.tolerance}
+        proof = proven.proof
+        self.record["proof"] = {"difference": proof.difference, "tolerance": proof.tolerance, "inner": proof.inner}
         if proven.model is None:
             self.record["declined"] = {"all": "no group could be proven"}
             return None

@@ -56,13 +56,15 @@ class Resizing:
                     return int(grid.any(axis=others).sum())
         return 1
 
-    def moved(self, before: int, after: int, axis: int, index: np.ndarray) -> np.ndarray:
+    def moved(self, before: int, after: int, axis: int, index: np.ndarray, target: int | None = None) -> np.ndarray:
         """Where the kept indices of ``after`` come from, in numbers of what ``before`` keeps.
+
+        ``target`` is the axis of ``after``, where it is another.
 
         Raises:
             MismatchError: where one comes from an index that is removed.
         """
-        own, kept = self.keep(before, axis), self.keep(after, axis)
+        own, kept = self.keep(before, axis), self.keep(after, axis if target is None else target)
         chosen = index if kept is None else index[kept]
         if own is None:
             return chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcc.ir.channels.links import Factors, Frozen, Link, Map, MismatchError, tied
+from tcc.ir.channels.links import Factors, Frozen, Link, Map, MismatchError, Operand, tied
 from tcc.ir.channels.resizing import Resizing
 from tcc.ir.channels.rule import MICROSOFT, Rule
 from tcc.ir.channels.rules.reductions import frozen_along
@@ -19,13 +19,14 @@ def _gather(site: Site) -> list[Link]:
     axis = int(site.attribute("axis", 0)) % len(shape)
     data: list[Factors | None] = [(f"d{i}",) for i in range(len(shape))]
     index: list[Factors] = [(f"i{i}",) for i in range(len(places))]
-    out = [*data[:axis], *index, *data[axis + 1 :]]
+    out: list[Factors | None] = [*data[:axis], *index, *data[axis + 1 :]]
     data[axis] = None
     fixed = _indices(site, shape[axis])
-    along = [] if fixed is None else _along(site, axis, fixed)
+    along = [] if fixed is None or not fixed.size else _along(site, axis, fixed)
     if len(along) == 1 and isinstance(along[0], Map):
-        index, out[axis] = [()], None
-    operands = [(0, data), (1, [None] * len(places) if index == [()] else index), (~0, out)]
+        out[axis : axis + len(places)] = [None] * len(places)
+        index = []
+    operands: list[Operand] = [(0, data), (1, index or [None] * len(places)), (~0, out)]
     links = tied(site, operands)
     if fixed is None:
         return links
@@ -37,12 +38,24 @@ def _indices(site: Site, size: int) -> np.ndarray | None:
     return None if found is None else np.where(found < 0, found + size, found)
 
 
+def _direction(fixed: np.ndarray) -> int | None:
+    """The one axis of a table of indices along which they differ; None for a single index and where there are two."""
+    varying = [i for i in range(fixed.ndim) if (fixed != fixed.take([0], axis=i)).any()]
+    if fixed.ndim == 1 or len(varying) == 1:
+        return (varying or [0])[0]
+    return None
+
+
+def _line(fixed: np.ndarray, place: int) -> np.ndarray:
+    return np.moveaxis(fixed, place, 0).reshape(fixed.shape[place], -1)[:, 0]
+
+
 def _along(site: Site, axis: int, fixed: np.ndarray) -> list[Link]:
     value, target = site.input(0), site.output()
     assert value is not None
     assert target is not None
-    if fixed.ndim == 1:
-        return [Map(site.node, (value, axis), (target, axis), fixed.astype(np.int64))]
+    if (place := _direction(fixed)) is not None:
+        return [Map(site.node, (value, axis), (target, axis + place), _line(fixed, place).astype(np.int64))]
     reason = "is picked out by its index" if not fixed.ndim else "is looked up by a table of indices"
     return [Frozen(site.node, (value, axis), reason, tuple(np.unique(fixed).tolist()))]
 
@@ -50,14 +63,18 @@ def _along(site: Site, axis: int, fixed: np.ndarray) -> list[Link]:
 def _resize_gather(resizing: Resizing) -> None:
     site = resizing.site
     axis = int(site.attribute("axis", 0)) % len(site.shape() or (0,))
-    picked = len(site.shape(1) or ()) == 1 and site.fixed(1) is not None and resizing.keep(~0, axis) is not None
+    fixed = _indices(site, (site.shape() or ())[axis])
+    place = None if fixed is None or not fixed.size else _direction(fixed)
+    picked = place is not None and resizing.keep(~0, axis + place) is not None
     if resizing.keep(0, axis) is None and not picked:
         return
-    fixed = _indices(site, (site.shape() or ())[axis])
     if fixed is None:
         raise MismatchError("its indices are computed")
-    if fixed.ndim == 1:
-        resizing.set_input(1, resizing.moved(0, ~0, axis, fixed).astype(np.int64))
+    if place is not None:
+        moved = resizing.moved(0, ~0, axis, _line(fixed, place), axis + place).astype(np.int64)
+        shape = [len(moved) if i == place else size for i, size in enumerate(fixed.shape)]
+        along = moved.reshape([-1 if i == place else 1 for i in range(fixed.ndim)])
+        resizing.set_input(1, np.ascontiguousarray(np.broadcast_to(along, shape)))
         return
     # All indices that are used are kept: only their numbers change.
     keep = resizing.keep(0, axis)
