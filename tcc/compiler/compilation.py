@@ -257,6 +257,7 @@ def _verification(promise: Effect, verifier: Verifier | None) -> dict[str, Any]:
         "reason": verifier.reason,
         "tolerance": {Effect.BITS: 0.0, Effect.VALUE: verifier.tolerance}.get(promise),
         "difference": report.difference_entry(verifier.against_original(promise)),
+        "note": verifier.note,
     }
 
 

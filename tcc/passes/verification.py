@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +15,8 @@ from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 from tcc.ir import checks, feeds
 from tcc.ir.equality import Comparison, compare
 from tcc.ir.execution import Runner
-from tcc.ir.importing import RANDOM
 from tcc.passes._divergence import first_difference
+from tcc.passes._drawn import DRAWS, drawing, unlike
 from tcc.passes._snapshot import Snapshot
 from tcc.passes.base import Effect
 
@@ -50,7 +50,8 @@ class Verifier:
 
     The original runs once: its outputs are kept. ``value`` is measured against the last exact ancestor, the
     original or what the last lossy pass made, so that small differences cannot add up over passes; ``bits``
-    against the form before the pass.
+    against the form before the pass. Outputs that depend on random numbers may come out as other draws: then their
+    types, shapes and statistics are compared.
 
     Args:
         original: what is compared against.
@@ -69,6 +70,8 @@ class Verifier:
         self._current = self._reference = self.original
         self._tolerance: float | None = None
         self._first: Outputs = []
+        self._drawn = drawing(self.original.proto)
+        self.note = ""
         try:
             self._start()
         except TccError as error:
@@ -82,6 +85,8 @@ class Verifier:
         if not self.feeds:
             made = feeds.exercise_feeds(self.original.proto, runner, symbols=self.symbols)
             self.feeds = tuple(made)
+            # What has drawn before draws other numbers than what has not.
+            runner = self.original.runner() if self._drawn else runner
         self._first = [runner.run(feed) for feed in self.feeds]
         same = [compare(a, b, bits=False, rtol=feeds.SENSITIVITY).equal for a, b in pairwise(self._first)]
         if same and all(same) and self.original.signature.inputs:
@@ -132,19 +137,21 @@ class Verifier:
             return Verification("unverified", note=self.reason)
         try:
             runner = Runner(path)
-            found = _worst(self._outputs, [runner.run(feed) for feed in self.feeds], bits=True, rtol=0.0)
+            outputs = [runner.run(feed) for feed in self.feeds]
+            found = self._compared(self._outputs, outputs, lambda: Runner(path), bits=True, rtol=0.0)
         except TccError as error:
             raise _broken("E0705", "the written file does not run", self._current, error) from error
         if not found.equal:
             raise fail(Exit.VERIFICATION, "E0705", f"the written file differs from the model: {found.text()}",
                        where=self.original.source, help=_REPORT)  # fmt: skip
-        return Verification("bits", found, 0.0)
+        return Verification("bits", found, 0.0, self.note)
 
     def against_original(self, outcome: Effect) -> Comparison | None:
         """How far the form that was verified last is from the original; None where nothing runs."""
         if self.reason:
             return None
-        return _worst(self._first, self._outputs, bits=outcome is Effect.BITS, rtol=self.tolerance)
+        first, outputs = (self._steady(found) if self.note else found for found in (self._first, self._outputs))
+        return _worst(first, outputs, bits=outcome is Effect.BITS, rtol=self.tolerance)
 
     def fork(self, earlier: Snapshot) -> Verifier:
         """A verifier that goes on from an earlier form and gathers diagnostics of its own."""
@@ -173,27 +180,51 @@ class Verifier:
     def _judge(self, after: Snapshot, effect: Effect, outputs: Outputs) -> Verification:
         bits = effect is Effect.BITS
         expected = self._outputs if bits else self._expected
-        found = _worst(expected, outputs, bits=bits, rtol=self.tolerance)
+        found = self._compared(expected, outputs, after.runner, bits=bits, rtol=self.tolerance)
         note = ""
         if effect is Effect.LOSSY:
             if problem := _unsound(expected, outputs):
                 raise self._differs(after, effect, problem)
-            return Verification("lossy", found)
+            return Verification("lossy", found, note=self.note)
         if not found.equal and not bits:
-            found, note = self._widened(found, outputs)
-        if not found.equal and (drawn := _random(self.original)):
-            reason = f"the model draws random numbers ({', '.join(drawn)})"
-            self.diagnostics.append(Diagnostic("W0701", f"{after.label} is unverified: {reason}", after.source))
-            return Verification("unverified", found, note=reason)
+            found, note = self._widened(found, outputs, after.runner)
         if not found.equal:
             raise self._differs(after, effect, found.text())
-        return Verification("bits" if bits else "value", found, 0.0 if bits else self.tolerance, note)
+        notes = "; ".join(filter(None, (note, self.note)))
+        return Verification("bits" if bits else "value", found, 0.0 if bits else self.tolerance, notes)
 
-    def _widened(self, found: Comparison, outputs: Outputs) -> tuple[Comparison, str]:
+    def _compared(
+        self, expected: Outputs, outputs: Outputs, runner: Callable[[], Runner], *, bits: bool, rtol: float
+    ) -> Comparison:
+        """Compare the outputs; those that are other draws by their statistics."""
+        found = _worst(expected, outputs, bits=bits, rtol=rtol)
+        if found.equal or not self._drawn:
+            return found
+        steady = _worst(self._steady(expected), self._steady(outputs), bits=bits, rtol=rtol)
+        if not steady.equal:
+            return steady
+        if problem := unlike(self._reference.runner(), runner(), self.feeds, self._drawn):
+            return replace(found, reason=problem)
+        if not self.note:
+            operators = sorted({operator for found in self._drawn.values() for operator in found})
+            names = [name for i, (name, _) in enumerate(self.original.signature.outputs) if i in self._drawn]
+            self.note = (
+                f"the model draws random numbers ({', '.join(operators)}): {', '.join(names)} are compared by type, "
+                f"shape and statistics of {DRAWS} draws only"
+            )
+            self.diagnostics.append(Diagnostic("W0706", self.note, self.original.source))
+        return steady
+
+    def _steady(self, outputs: Outputs) -> Outputs:
+        """The outputs, with nothing in the place of those that depend on draws."""
+        return [[None if i in self._drawn else value for i, value in enumerate(found)] for found in outputs]
+
+    def _widened(self, found: Comparison, outputs: Outputs, runner: Callable[[], Runner]) -> tuple[Comparison, str]:
         """Compare again at the tolerance that the graph's own conditioning asks for."""
         if self._tolerance is None:
-            runner = self._reference.runner(optimise=True)
-            again = _worst(self._expected, [runner.run(f) for f in self.feeds], bits=False, rtol=TOLERANCE)
+            fused = self._reference.runner(optimise=True)
+            pair = self._steady(self._expected), self._steady([fused.run(feed) for feed in self.feeds])
+            again = _worst(*pair, bits=False, rtol=TOLERANCE)
             self._tolerance = TOLERANCE if again.equal else max(TOLERANCE, _AMPLIFICATION * again.largest_scaled)
         if self._tolerance <= TOLERANCE:
             return found, ""
@@ -203,7 +234,7 @@ class Verifier:
             f"the tolerance is {self._tolerance:.3g} instead of {TOLERANCE:g}"
         )
         self.diagnostics.append(Diagnostic("W0703", note, self.original.source))
-        return _worst(self._expected, outputs, bits=False, rtol=self._tolerance), note
+        return self._compared(self._expected, outputs, runner, bits=False, rtol=self._tolerance), note
 
     def _differs(self, after: Snapshot, effect: Effect, problem: str) -> TccError:
         where = first_difference(
@@ -258,7 +289,3 @@ def _unsound(expected: Outputs, actual: Outputs) -> str:
                 if count := int(np.count_nonzero(lost)):
                     return f"{count} of {a.size} elements of output {index} are no longer finite"
     return ""
-
-
-def _random(model: Snapshot) -> list[str]:
-    return sorted({node.op_type for node in model.proto.graph.node if node.op_type in RANDOM})
