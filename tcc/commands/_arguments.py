@@ -86,3 +86,8 @@ def error_names(values: Iterable[str]) -> tuple[str, ...]:
             raise fail(Exit.USAGE, "E0230", f"unknown warning option -W{value}", help="write -Werror or -Werror=NAME")
         names += listed.split(",") if listed else ["all"]
     return tuple(names)
+
+
+def names(text: str) -> list[str]:
+    """Names joined by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -125,6 +125,10 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
 
 def _add_search(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
+        "--without", type=arguments_.names, action="extend", default=[], metavar="NAME[,..]",
+        help="leave out techniques, prune, hardware-prices or program, to see what they contribute",
+    )  # fmt: skip
+    group.add_argument(
         "--pareto", type=int, default=0, metavar="N",
         help="write N programs of the front of loss, bytes and latency beside OUT, as <stem>.pareto<i>.onnx",
     )  # fmt: skip
@@ -201,6 +205,7 @@ def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printe
             max_latency=arguments.max_latency,
             max_memory=arguments.max_memory,
             objective=arguments.objective,
+            without=arguments.without,
             pareto=arguments.pareto,
             jobs=arguments.jobs,
             scheduler=arguments.scheduler,

@@ -38,6 +38,7 @@ def compile(  # noqa: A001 - what a compiler does
     max_latency: float | str | None = None,
     max_memory: float | str | None = None,
     objective: str = "",
+    without: Collection[str] = (),
     pareto: int = 0,
     jobs: int = 0,
     scheduler: str = "local",
@@ -68,6 +69,8 @@ def compile(  # noqa: A001 - what a compiler does
         max_latency: the budget of seconds a run: a number, or text as ``"5ms"`` or ``"0.7x"`` of the input's.
         max_memory: the budget of bytes at the peak, activations and weights as predicted: as ``max_size``.
         objective: ``latency`` or ``size``, what is minimised within the budgets; the level's own by default.
+        without: techniques and parts of the search (``tcc.compiler.ablation.known``) that a level leaves out, to see
+            what they contribute.
         pareto: how many programs of the front (loss, bytes, predicted latency) to write beside the output, as
             ``<stem>.pareto<i>.onnx``.
         jobs: how many programs are tried at once, each in a process of its own; 0: as many as processors.
@@ -92,7 +95,7 @@ def compile(  # noqa: A001 - what a compiler does
         passes=_passes(levels.pipeline_text(opt_level) if passes is None else passes),
         output=None if output is None else Path(output), calibration=calibration, evaluation=evaluation,
         metric=metric, inputs=inputs, budgets=_budgets(max_loss, max_size, max_latency, max_memory),
-        objective=levels.objective(objective, opt_level), pareto=pareto, jobs=jobs,
+        objective=levels.objective(objective, opt_level), without=tuple(without), pareto=pareto, jobs=jobs,
         scheduler=scheduler, symbols=dict(symbols or {}), seconds=seconds, verify=verify, measure=measure,
         warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments), log=log, emit=emit,
     ).run()  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from tcc import backends, frontends, report
 from tcc.backends import PairedLatency
-from tcc.compiler import data, emitting, evaluation, levels, lowering, measuring, shipping, warnings
+from tcc.compiler import ablation, data, emitting, evaluation, levels, lowering, measuring, shipping, warnings
 from tcc.compiler.accuracy import LossOf, held_out
 from tcc.compiler.evaluation import Evaluation
 from tcc.compiler.lowering import TypedForms
@@ -76,6 +76,7 @@ class Compilation(Request):
         if self.emit != emitting.ONNX:
             self.target = emitting.narrowed(self.target, self.emit)
         warnings.check_names(self.warnings_as_errors)
+        ablation.check(self.without)
         if not 0 <= self.budgets.loss <= 1:
             message = f"the loss budget is {self.budgets.loss:g}, should be between 0 and 1"
             raise fail(Exit.USAGE, "E0238", message, help="write 1% or 0.01")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tcc.compiler import executors, levels, search
+from tcc.compiler import ablation, executors, levels, search
 from tcc.compiler.accuracy import LossOf
 from tcc.compiler.attempts import Bench, Branch, extend
 from tcc.compiler.budgets import Budgets, Cost
@@ -155,7 +155,7 @@ class Programs:
         # What is left after pruning is fitted to the calibration data and looks better there than anywhere else:
         # without other data to judge it on, its loss would be a guess.
         tried = self.asked.level and self.samples and self.loss.evaluation is not None
-        shapes = ["", *levels.PRUNED] if tried else [""]
+        shapes = ["", *levels.PRUNED] if tried and ablation.PRUNING not in self.asked.without else [""]
         shares = (0.125, 0.25, 0.5, 1.0) if self.asked.pareto else (1.0,)
         branches = [
             Branch(parse(shape), then, share) for shape in shapes for then in thens if shape or then
@@ -167,7 +167,7 @@ class Programs:
         """The pass with this objective; one that was named with its options keeps them."""
         if not self.asked.level or not isinstance(step, Compress):
             return step
-        return replace(step, objective=objective)
+        return ablation.without(replace(step, objective=objective), self.asked.without)
 
     def _cost(self, outcome: Outcome, loss: float, nbytes: int) -> Cost:
         """What is known of a program's last form without running it; the input's bytes are those of its own files."""

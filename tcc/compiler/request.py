@@ -29,6 +29,7 @@ class Request:
     inputs: Any
     budgets: Budgets
     objective: str
+    without: Sequence[str]
     pareto: int
     jobs: int
     scheduler: str

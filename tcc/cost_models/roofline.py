@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tcc.cost_models import _operations as operations
@@ -10,6 +10,7 @@ from tcc.cost_models._operations import Count, Node, Sized
 from tcc.ir.attributes import plain
 from tcc.ir.model import tensor_type
 from tcc.ir.types import BITS, TensorType
+from tcc.targets import FrozenMapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,6 +51,19 @@ class Price:
     seconds: float
     operations: float
     nbytes: float
+
+
+def unaware(target: Target) -> Target:
+    """The target with prices that know no hardware: bit operations, the bits of both factors multiplied.
+
+    Nothing but work costs time then: no bytes, no launches, no caches. Source: BOPs, as in van Baalen et al.,
+    Bayesian Bits, 2020, section 2.3.
+    """
+    rates = {dtype: 1e12 * (32 / bits) ** 2 for dtype, bits in BITS.items() if bits}
+    return replace(
+        target, peak=FrozenMapping(rates), bandwidth=1e30, launch_overhead=1e-12, single_thread=1.0, caches=(),
+        composed=FrozenMapping(), alignment=1,
+    )  # fmt: skip
 
 
 class Roofline:

@@ -70,15 +70,47 @@ def extract(problem: Problem, *, original: Choice | None = None, seconds: float 
     return Extraction(choice, problem.total(choice), objective, bound, baseline, method, problem.sites(choice))
 
 
-def greedy(problem: Problem) -> dict[int, Candidate] | None:
+def extract_greedily(problem: Problem) -> Extraction:
+    """A program within the budgets without the integer program: what the latter is compared with; nothing is proven.
+
+    Lossy sites are admitted in the order of growing loss, as many as the budgets allow: what accuracy-aware
+    quantisers do with their sensitivity order.
+
+    Raises:
+        TccError: exit INFEASIBLE where no such program fits the budgets.
+    """
+    order = sorted(problem.loss, key=lambda site: (problem.loss[site], site))
+    best: tuple[float, Choice] | None = None
+    low, high = 0, len(order)
+    while low <= high:
+        middle = (low + high + 1) // 2
+        choice = greedy(problem, frozenset(order[:middle]))
+        fits = choice is not None and problem.fits(choice)
+        if choice is not None and fits:
+            objective = problem.objective(choice)
+            best = (objective, choice) if best is None or objective < best[0] else best
+        low, high = (middle + 1, high) if fits else (low, middle - 1)
+    if best is None:
+        raise fail(Exit.INFEASIBLE, "E0501", "no greedy program of the model fits the budgets",
+                   help="leave the integer program on")  # fmt: skip
+    objective, chosen = best
+    return Extraction(chosen, problem.total(chosen), objective, 0.0, objective, "greedy", problem.sites(chosen))
+
+
+def greedy(problem: Problem, admitted: frozenset[str] = frozenset()) -> dict[int, Candidate] | None:
     """Each class's cheapest candidate, needs shared evenly among their users; None if a root has no program.
 
-    A class is settled only after all that its candidate needs, so the choice is acyclic.
+    A class is settled only after all that its candidate needs, so the choice is acyclic. Of the lossy candidates
+    those of ``admitted`` sites compete.
     """
+
+    def competes(candidate: Candidate) -> bool:
+        return candidate.node.operator != LOSSY or candidate.node.attributes in admitted
+
     users: dict[int, list[tuple[int, Candidate]]] = {}
     for c, candidates in problem.candidates.items():
         for candidate in candidates:
-            if candidate.node.operator == LOSSY:
+            if not competes(candidate):
                 continue
             for need in candidate.needs:
                 users.setdefault(need, []).append((c, candidate))

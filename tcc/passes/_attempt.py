@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tcc.cost_models.roofline import Roofline
+from tcc.cost_models.roofline import Roofline, unaware
 from tcc.diagnostics import Exit, TccError
 from tcc.ir import emission, importing, translated
 from tcc.ir.calibration import Observation
 from tcc.ir.frozen import Frozen, freeze
 from tcc.ir.inference import Annotation
 from tcc.ir.model import Model
-from tcc.ir.problem import Budgets, Edge, Weights
+from tcc.ir.problem import Budgets, Edge, Problem, Weights
 from tcc.ir.saturation import Limits, saturate
 from tcc.passes._choosing import Choice, Choosing
 from tcc.passes.base import Context
@@ -23,6 +23,10 @@ from tcc.passes.simplify import taken_names
 from tcc.rewrites import stored
 from tcc.rewrites.lossy import Evidence, Offer, techniques
 from tcc.rewrites.rule import made_by, relevant
+
+PRICES, PROGRAM = "hardware-prices", "program"
+PARTS = (PRICES, PROGRAM)
+"""What can be left out besides techniques: the target's own prices (bit operations then), the integer program."""
 
 _JOINING = frozenset({"cast_there_and_back", "cast_to_own_type"})
 _MARGIN = 0.99
@@ -50,6 +54,7 @@ class Attempt:
         wanted: techniques by name with their options; empty for all.
         objective: ``latency`` or ``size``.
         slower: whether the program may be predicted slower than without alternatives.
+        without: what is left out, to see what it contributes: techniques, and ``PARTS``.
     """
 
     model: Model
@@ -60,6 +65,7 @@ class Attempt:
     wanted: Mapping[str, Sequence[str]]
     objective: str
     slower: bool
+    without: frozenset[str] = frozenset()
     offer: Offer = field(init=False)
     frozen: Frozen = field(init=False)
 
@@ -71,7 +77,7 @@ class Attempt:
             self.evidence,
         )  # fmt: skip
         for name, technique in techniques().items():
-            if not self.wanted or name in self.wanted:
+            if name not in self.without and (not self.wanted or name in self.wanted):
                 self.offer.options = tuple(self.wanted.get(name, ()))
                 technique.offer(self.offer)
         self.offer.tables.load(self.imported.egraph)
@@ -86,7 +92,12 @@ class Attempt:
 
     @cached_property
     def _choosing(self) -> Choosing:
-        return Choosing(self.imported, self.frozen, Roofline(self.context.target, self.context.symbols))
+        target = self.context.target
+        prices = Roofline(unaware(target) if PRICES in self.without else target, self.context.symbols)
+        return Choosing(self.imported, self.frozen, prices)
+
+    def _extract(self, built: Problem) -> Choice:
+        return self._choosing.extract(built, self.context.seconds, program=PROGRAM not in self.without)
 
     def choose(self, loss: Mapping[str, float]) -> Choice:
         """The best program within the loss budget, no worse than the input in bytes, and in time unless ``slower``.
@@ -101,7 +112,7 @@ class Attempt:
         edges = [Edge(a.site, of[a.source], of[a.target]) for a in self.offer.alternatives]
         weights, spent = _OBJECTIVES[self.objective], choosing.spent()
         plain = choosing.problem(weights, Budgets(nbytes=None))
-        without = choosing.extract(plain, self.context.seconds).extraction
+        without = self._extract(plain).extraction
         if self.objective == "latency" and spent.nbytes:
             weights = replace(weights, nbytes=_BYTES_PRICE * without.price.seconds / spent.nbytes)
         # The file's bytes are known to about a percent before it is written.
@@ -113,13 +124,13 @@ class Attempt:
         if self.context.max_loss:
             weights = replace(weights, loss=_LOSS_PRICE * without.objective / self.context.max_loss)
         try:
-            return choosing.extract(choosing.problem(weights, budgets, edges=edges, loss=loss), self.context.seconds)
+            return self._extract(choosing.problem(weights, budgets, edges=edges, loss=loss))
         except TccError as error:
             if error.exit_code is not Exit.INFEASIBLE or most == spent.nbytes:
                 raise
         # Nothing fits into so few bytes: the nearest that there is, for the user to see how near that comes.
         smallest = choosing.problem(_OBJECTIVES["size"], replace(budgets, nbytes=spent.nbytes), edges=edges, loss=loss)
-        return choosing.extract(smallest, self.context.seconds)
+        return self._extract(smallest)
 
     def emit(self, choice: Choice) -> None:
         """Write the chosen program into this attempt's own model."""

@@ -75,9 +75,9 @@ class Choosing:
             edges=edges, loss=loss,
         )  # fmt: skip
 
-    def extract(self, built: Problem, seconds: float) -> Choice:
-        """The best program."""
-        found = extraction.extract(built, seconds=seconds)
+    def extract(self, built: Problem, seconds: float, *, program: bool = True) -> Choice:
+        """The best program; without the integer ``program`` a greedy one."""
+        found = extraction.extract(built, seconds=seconds) if program else extraction.extract_greedily(built)
         return Choice(found, emission.Program(found.choice, built.used(found.choice)))
 
     def spent(self) -> Budgets:

@@ -50,11 +50,14 @@ class Compress(Pass):
         techniques: names joined by ``+``; empty for all. A technique's own options follow it, each after a colon.
         objective: ``latency`` or ``size``.
         slower: whether the program may be predicted slower than its input, as only ``-Oz`` allows.
+        without: what is left out, to see what it contributes, joined by ``+``: techniques, ``hardware-prices`` (bit
+            operations then), ``program`` (greedy then, in place of the integer program).
     """
 
     techniques: str = ""
     objective: str = "latency"
     slower: bool = False
+    without: str = ""
 
     effect: ClassVar[Effect] = Effect.LOSSY
 
@@ -111,7 +114,7 @@ class _Search:
     def _attempt(self) -> Attempt:
         return Attempt(
             self.model.clone(), self.context, self.found, self.observed, self.evidence, self.wanted,
-            self.options.objective, self.options.slower,
+            self.options.objective, self.options.slower, frozenset(self.options.without.split("+")),
         )  # fmt: skip
 
     def best(self) -> Model | None:
