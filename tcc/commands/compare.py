@@ -44,11 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     from tcc.targets import parse_target
 
     target = parse_target(arguments.target)
-    data = None if arguments.eval is None else comparison.read(arguments.a, arguments.eval, arguments.metric)
     seconds = 0.0 if arguments.no_measure else arguments.seconds
-    made = comparison.plain(
-        comparison.compare(arguments.a, arguments.b, data, target, seconds=seconds, threads=arguments.threads)
-    )
+    found = comparison.compare(
+        arguments.a, arguments.b, arguments.eval, target, metric=arguments.metric, seconds=seconds,
+        threads=arguments.threads,
+    )  # fmt: skip
+    made = comparison.plain(found)
     write(report.text(made).rstrip() if arguments.json else columns(_rows(made)))
     return int(Exit.DONE)
 

@@ -34,9 +34,7 @@ def compile(  # noqa: A001 - what a compiler does
     evaluation: str | Path | Mapping[str, Any] | None = None,
     metric: str = "",
     max_loss: float = 0.01,
-    max_size: float | str | None = None,
-    max_latency: float | str | None = None,
-    max_memory: float | str | None = None,
+    max_size: float | str | None = None, max_latency: float | str | None = None, max_memory: float | str | None = None,
     objective: str = "",
     without: Collection[str] = (),
     pareto: int = 0,
@@ -50,7 +48,7 @@ def compile(  # noqa: A001 - what a compiler does
     instruments: Sequence[Instrument] = (),
     log: Log = lambda _line, _verbosity: None,
     emit: str = "onnx",
-) -> Result:
+) -> Result:  # fmt: skip
     """Compile a model: the result is verified, no larger than the input, and has no more nodes.
 
     Args:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tcc import backends, frontends
 from tcc.backends import Placement, Settings
-from tcc.compiler import legality
+from tcc.compiler import legality, provenance
 from tcc.diagnostics import Diagnostic, TccError
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
@@ -50,12 +50,15 @@ class Checked:
     backend: str
     findings: tuple[Finding, ...]
     placements: tuple[Placement, ...]
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """What a model that tcc made lossy says of itself."""
 
     def entry(self) -> dict[str, Any]:
         """As plain values."""
         return {
             "source": self.source, "target": self.target.text, "backend": self.backend,
             "runs": not self.findings, "runs_compiled": all(f.solved for f in self.findings),
+            "provenance": dict(self.provenance),
             "findings": [asdict(f) for f in self.findings], "layers": [asdict(p) for p in self.placements],
         }  # fmt: skip
 
@@ -68,7 +71,10 @@ class Checked:
         return "\n".join(lines)
 
     def summary(self) -> str:
-        """One line."""
+        """One line, after those of where the model comes from."""
+        return "\n".join([*(f"compiled: {name}: {text}" for name, text in self.provenance.items()), self._verdict()])
+
+    def _verdict(self) -> str:
         name = f"{self.source} for {self.target.text}"
         if not self.findings:
             return f"{name}: {self.backend} takes it as it is"
@@ -89,7 +95,7 @@ def check(source: Path, target: Target, symbols: Mapping[str, int] | None = None
         for key, (p, nodes) in problems.items()
     )
     placements = backends.backend(first).explain(model, Settings(target))
-    return Checked(model.source, target, first, findings, tuple(placements))
+    return Checked(model.source, target, first, findings, tuple(placements), provenance.of(model))
 
 
 def _problems(model: Model, target: Target, backend: str) -> dict[str, tuple[Diagnostic, tuple[str, ...]]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tcc import backends, frontends, report
 from tcc.compiler import paired
-from tcc.compiler.evaluation import Evaluation
+from tcc.compiler.evaluation import Evaluation, read
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.execution import Runner
@@ -36,22 +36,24 @@ Array = np.ndarray[Any, Any]
 
 
 def compare(
-    first: Path, second: Path, evaluation: Evaluation | None, target: Target, *, seconds: float = 4.0, threads: int = 1
+    first: Path, second: Path, given: Any, target: Target, *, metric: str = "", seconds: float = 4.0, threads: int = 1
 ) -> dict[str, Any]:
     """Everything that can be said of model B against model A, as plain values.
 
     Args:
         first: A's file.
         second: B's file.
-        evaluation: data to run both on; without it, only what the files say.
+        given: data to run both on, as ``tcc.compiler.evaluation.read`` takes it; None: only what the files say.
         target: whose cost model prices the operations.
+        metric: of the data.
         seconds: how long latencies are measured; 0 for not at all.
         threads: of the runtime.
 
     Raises:
-        TccError: bad models; E0612 where the models do not take the same inputs.
+        TccError: bad models, bad data; E0612 where the models do not take the same inputs.
     """
     models = [frontends.load(path) for path in (first, second)]
+    evaluation = None if given is None else read(given, models[0], metric)
     made: dict[str, Any] = {
         "schema": SCHEMA,
         "a": _static(models[0], first, target),
@@ -70,18 +72,10 @@ def compare(
     return made
 
 
-def read(first: str | Path, data: Any, metric: str) -> Evaluation:
-    """The evaluation data for a model's file; raises as ``tcc.compiler.evaluation.read`` does."""
-    from tcc.compiler import evaluation
-
-    return evaluation.read(data, frontends.load(first), metric)
-
-
 def _static(model: Model, path: Path, target: Target) -> dict[str, Any]:
     """What can be said without running: bytes on disk, deflated and of the tensors, nodes, operations."""
     annotate(model)
     roofline = Roofline(target)
-    prices = [roofline.price_of(node) for node in model.nodes()]
     return {
         "path": str(path),
         "nodes": model.node_count,
@@ -89,8 +83,8 @@ def _static(model: Model, path: Path, target: Target) -> dict[str, Any]:
         "bytes_on_disk": sum(file.stat().st_size for file in model.files),
         "bytes_compressed": sum(_deflated(file) for file in model.files),
         "bytes_of_tensors": model.parameter_bytes,
-        "operations": math.fsum(p.operations for p in prices),
-        "predicted_seconds": math.fsum(p.seconds for p in prices),
+        "operations": math.fsum(roofline.price_of(node).operations for node in model.nodes()),
+        "predicted_seconds": report.predicted_seconds(model, target, {}),
     }
 
 

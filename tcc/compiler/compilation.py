@@ -9,11 +9,23 @@ from typing import Any
 
 from tcc import backends, frontends, report
 from tcc.backends import PairedLatency
-from tcc.compiler import ablation, data, emitting, evaluation, levels, lowering, measuring, shipping, warnings
+from tcc.compiler import (
+    ablation,
+    data,
+    emitting,
+    evaluation,
+    levels,
+    lowering,
+    measuring,
+    provenance,
+    shipping,
+    warnings,
+)
 from tcc.compiler.accuracy import LossOf, held_out
 from tcc.compiler.evaluation import Evaluation
 from tcc.compiler.lowering import TypedForms
 from tcc.compiler.programs import Programs
+from tcc.compiler.provenance import Provenance
 from tcc.compiler.request import Request
 from tcc.compiler.result import Result
 from tcc.compiler.shipping import Shipped, Shipping
@@ -53,12 +65,16 @@ class Compilation(Request):
             fitted, held = held_out(samples)
             loss = LossOf(original, held, self._evaluation(model))
             gate = self._gate(folder, original, verifier)
-            programs = Programs(self, gate, verifier, loss, fitted if loss.evaluation is None else samples)
+            self._provenance = Provenance(self, original, samples, loss)
+            programs = Programs(
+                self, gate, self._provenance, verifier, loss, fitted if loss.evaluation is None else samples
+            )
             outcome = programs.best(model, original, facts.bytes)
             forms = TypedForms(outcome, self.target, self.symbols)
             output = self.output if self.emit == emitting.ONNX else None
             name = "model.onnx" if output is None else output.resolve().name
             shipped = self._ship(folder / name, facts.bytes, outcome, forms, gate, verifier=verifier, loss=loss)
+            programs.require_kept(outcome, shipped.snapshot, facts.bytes)
             latency = self._latency(gate, shipped)
             front = self._front(folder, programs, facts.bytes, gate, verifier=verifier, loss=loss)
             emitted = emitting.of(self, folder, shipped, () if verifier is None else verifier.feeds)
@@ -171,7 +187,7 @@ class Compilation(Request):
             outcome.snapshots[0], nbytes, path, backend, verifier,
             lambda snapshot: loss(snapshot) if is_lossy(snapshot) else None, self.budgets.loss, is_lossy,
             lambda snapshot: gate.refusal(snapshot, outcome.exact_form(snapshot), forms.predicted_seconds),
-            outcome.exact_form,
+            outcome.exact_form, lambda snapshot: self._provenance.facts(outcome, snapshot),
         )  # fmt: skip
         shipped = gates.ship(outcome.snapshots)
         # What the target's own back end would be missing here does not matter where another artefact is asked for.
@@ -229,6 +245,7 @@ class Compilation(Request):
             "shipped": shipped.what,
             "input": facts,
             "result": report.Facts.of(shipped.model, shipped.nbytes),
+            "provenance": provenance.of(shipped.model),
             "passes": [report.pass_entry(record) for record in outcome.records],
             "predicted": {"model": "roofline", "seconds_before": before, "seconds_after": after},
             "layers": layers(forms.of(shipped.snapshot), self.target, self.symbols, _sites(outcome)),

@@ -12,6 +12,7 @@ from tcc.compiler.accuracy import LossOf
 from tcc.compiler.attempts import Bench, Branch, extend
 from tcc.compiler.budgets import Budgets, Cost
 from tcc.compiler.lowering import TypedForms
+from tcc.compiler.provenance import Provenance
 from tcc.compiler.request import Request
 from tcc.compiler.search import Point, Search
 from tcc.compiler.speed import HOWEVER_SLOW, SpeedGate
@@ -37,6 +38,7 @@ class Programs:
     Args:
         asked: the request.
         gate: of speed; it has the forms as files.
+        provenance: what will be written into a form besides.
         verifier: checks every pass; None for no checks.
         loss: of a form on the user's data.
         samples: calibration data.
@@ -44,6 +46,7 @@ class Programs:
 
     asked: Request
     gate: SpeedGate
+    provenance: Provenance
     verifier: Verifier | None
     loss: LossOf
     samples: Feeds | None
@@ -96,6 +99,23 @@ class Programs:
         on_front = {id(point) for point in search.front(points)}
         entries = [point.entry() | {"front": id(point) in on_front, "chosen": point is self.chosen} for point in points]
         return {"search": entries}
+
+    def require_kept(self, outcome: Outcome, shipped: Snapshot, nbytes: int) -> None:
+        """Check the budgets of what ships, where a gate sent back the form that was chosen.
+
+        Raises:
+            TccError: exit INFEASIBLE, naming the budgets in the way.
+        """
+        budgets = self.asked.budgets
+        if shipped is outcome.snapshots[-1] or budgets == Budgets(budgets.loss) or self._search is None:
+            return
+        kept = outcome.snapshots[: outcome.snapshots.index(shipped) + 1]
+        form = replace(outcome, model=shipped.model(), snapshots=kept)
+        cost = self._timed(form, self._cost(form, 0.0, nbytes))
+        if broken := list(replace(budgets, loss=1.0).exceeded(cost, self._search.original)):
+            raise search.infeasible(
+                broken, shipped, f"the form after {shipped.label}" if shipped.label else "the input"
+            )
 
     def _is_searched(self, rest: Sequence[Pass]) -> bool:
         budgets = self.asked.budgets
@@ -173,10 +193,10 @@ class Programs:
         """What is known of a program's last form without running it; the input's bytes are those of its own files."""
         snapshot = outcome.snapshots[-1]
         files = self.gate.written.files(snapshot)
-        size = sum(file.stat().st_size for file in files) if snapshot.label else nbytes
+        size = sum(file.stat().st_size for file in files) + self.provenance.nbytes(outcome, snapshot)
         forms = TypedForms(outcome, self.asked.target, self.asked.symbols)
         memory = Memory(self.asked.symbols).peak(forms.last).total
-        return Cost(loss, size, forms.predicted_seconds(snapshot), memory=memory)
+        return Cost(loss, size if snapshot.label else nbytes, forms.predicted_seconds(snapshot), memory=memory)
 
     def _timed(self, outcome: Outcome, cost: Cost) -> Cost:
         """The cost with what the gate of speed says of the program's last form."""

@@ -13,6 +13,7 @@ import numpy as np
 from tcc import backends
 from tcc.backends import Backend
 from tcc.compiler import warnings
+from tcc.compiler.data import load
 from tcc.compiler.shipping import require_writable
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 
@@ -96,12 +97,11 @@ def _on(
 
 
 def _feeds(data: Path) -> dict[str, Any]:
-    try:
-        with np.load(data, allow_pickle=False) as held:
-            return {name: held[name] for name in held.files}
-    except (OSError, ValueError, AttributeError) as error:
-        raise fail(Exit.DATA, "E0604", f"the inputs cannot be read: {error}", where=str(data),
-                   help="give an .npz, as numpy.savez writes it") from error  # fmt: skip
+    loaded = load(data)
+    if not isinstance(loaded, dict):
+        raise fail(Exit.DATA, "E0606", "it is a single array", where=str(data),
+                   help="give an .npz with one array an input, as numpy.savez writes it")  # fmt: skip
+    return loaded
 
 
 def _write(output: Path, outputs: Mapping[str, Any]) -> None:

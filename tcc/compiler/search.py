@@ -138,13 +138,15 @@ class Search:
             if not (point := self._time(index)).exceeds:
                 return point
         nearest = min(self.points, key=lambda point: (len(point.exceeds), *objective(point.cost)))
-        reached = f"the best point reached: {nearest.branch or 'simplified only'}"
-        raise TccError(
-            Exit.INFEASIBLE,
-            [Diagnostic("E0501", f"no program keeps all budgets: {'; '.join(nearest.exceeds)}",
-                        nearest.outcome.snapshots[0].source, notes=(reached,),
-                        help="raise that budget, or allow more loss with --max-loss")],
-        )  # fmt: skip
+        raise infeasible(nearest.exceeds, nearest.outcome.snapshots[0], nearest.branch or "simplified only")
+
+
+def infeasible(broken: Sequence[str], form: Snapshot, reached: str) -> TccError:
+    """The error that says which budgets no program keeps, and what was reached."""
+    message = f"no program keeps all budgets: {'; '.join(broken)}"
+    notes = (f"the best point reached: {reached}",)
+    advice = "raise that budget, or allow more loss with --max-loss"
+    return TccError(Exit.INFEASIBLE, [Diagnostic("E0501", message, form.source, notes, advice)])
 
 
 def joined(start: Outcome, steps: Steps) -> Outcome:

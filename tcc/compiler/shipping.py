@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,6 +54,7 @@ class Shipping:
             only exact forms are held to the input's node count.
         speed: why a form is too slow, in a sentence; empty where it is not.
         exact: the exact form that a lossy one was made from; a lossy form is no larger than it.
+        provenance: what a form says of itself in its metadata.
     """
 
     original: Snapshot
@@ -66,6 +67,7 @@ class Shipping:
     lossy: Callable[[Snapshot], bool] = lambda _snapshot: False
     speed: Callable[[Snapshot], str] = lambda _snapshot: ""
     exact: Callable[[Snapshot], Snapshot | None] = lambda _snapshot: None
+    provenance: Callable[[Snapshot], Mapping[str, str]] = lambda _snapshot: {}
     notes: list[Diagnostic] = field(default_factory=list)
 
     def ship(self, snapshots: Sequence[Snapshot]) -> Shipped:
@@ -73,6 +75,7 @@ class Shipping:
         nodes = _input_nodes(self.original)
         for snapshot in reversed(snapshots):
             model = as_written(self.original, snapshot)
+            model.ir.metadata_props.update(self.provenance(snapshot))
             what = f"the model after {snapshot.label}" if snapshot.label else "the canonical copy of the input"
             if model.node_count > nodes and not self.lossy(snapshot):
                 self._refuse(what, f"it has {model.node_count} nodes, the input {nodes}")

@@ -17,6 +17,7 @@ from tcc import backends
 from tcc.compiler import sequential
 from tcc.compiler.records import FORMAT, Records
 from tcc.compiler.sequential import Estimate
+from tcc.ir import digests
 
 if TYPE_CHECKING:
     from tcc.backends import Loaded
@@ -26,7 +27,6 @@ _SECONDS = 0.05
 _ROUNDS = 4
 _QUARTILE = 0.25
 """Of a sample's runs: what else the machine does makes slow, never fast."""
-_CHUNK = 1 << 20
 
 Files = Sequence[Path]
 Feed = Mapping[str, Any]
@@ -72,7 +72,7 @@ class Timing:
         self, what: str, models: Sequence[Files], boundary: float, threads: int, sample: Callable[[int], float]
     ) -> Estimate:
         parts = [FORMAT, what, [self._digest(file) for files in models for file in files], boundary, threads]
-        key = hashlib.sha256(json.dumps([*parts, _machine(), self._feeds_digest]).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps([*parts, _machine(), digests.of_arrays(self.feeds)]).encode()).hexdigest()
         return Estimate(**self.records.kept(key, lambda: asdict(sequential.settle(sample, boundary))))
 
     def _sample(
@@ -97,22 +97,8 @@ class Timing:
 
     def _digest(self, file: Path) -> str:
         if file not in self._digests:
-            digest = hashlib.sha256()
-            with file.open("rb") as stream:
-                while chunk := stream.read(_CHUNK):
-                    digest.update(chunk)
-            self._digests[file] = digest.hexdigest()
+            self._digests[file] = digests.of_files([file])
         return self._digests[file]
-
-    @property
-    def _feeds_digest(self) -> str:
-        digest = hashlib.sha256()
-        for feed in self.feeds:
-            for name in sorted(feed):
-                array = np.asarray(feed[name])
-                digest.update(f"{name} {array.dtype} {array.shape}".encode())
-                digest.update(repr(array.tolist()).encode() if array.dtype.kind == "O" else array.tobytes())
-        return digest.hexdigest()
 
 
 def _timed(model: Loaded, feed: Feed, tick: Callable[[], float]) -> float:

@@ -6,15 +6,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx_ir
 
+from tcc.ir import digests
 from tcc.ir.model import Model
 from tcc.passes.base import Context, Pass, PassResult
 
@@ -47,7 +46,7 @@ class Stages:
         digest.update(repr(parts).encode())
         for feeds in (context.calibration, context.feeds):
             digest.update(b"none" if feeds is None else b"feeds")
-            _feed_arrays(digest, feeds or ())
+            digests.add_arrays(digest, feeds or ())
         return digest.hexdigest()
 
     def find(self, key: str, source: str, files: tuple[Path, ...]) -> PassResult | None:
@@ -79,20 +78,7 @@ class Stages:
 
 def _feed_snapshot(digest: hashlib._Hash, before: Snapshot) -> None:
     digest.update(before.proto.SerializeToString(deterministic=True))
-    _feed_arrays(digest, [before.weights])
-
-
-def _feed_arrays(digest: hashlib._Hash, groups: Iterable[Mapping[str, Any]]) -> None:
-    for group in groups:
-        for name in sorted(group):
-            value = group[name]
-            for array in value if isinstance(value, list) else [value]:
-                held = np.ascontiguousarray(array)
-                digest.update(f"{name} {held.dtype} {held.shape}".encode())
-                # Strings are objects: their bytes would be addresses.
-                digest.update(
-                    repr(held.tolist()).encode() if held.dtype.kind == "O" else held.reshape(-1).view(np.uint8).data
-                )
+    digests.add_arrays(digest, [before.weights])
 
 
 def _version(name: str) -> str:
