@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -204,9 +207,11 @@ def workspace(output: Path | None) -> Iterator[Path]:
         TccError: E0223 where there can be none.
     """
     parent = None if output is None else output.resolve().parent
-    prefix = "tcc-" if output is None else f".{output.name}."
+    prefix = "tcc-" if output is None else f".{output.name}.{platform.node()}-"
+    if parent is not None:
+        _clear_dead(parent, prefix)
     try:
-        folder = tempfile.mkdtemp(dir=parent, prefix=prefix)
+        folder = tempfile.mkdtemp(dir=parent, prefix=f"{prefix}{os.getpid()}-")
     except OSError as error:
         raise fail(Exit.USAGE, "E0223", f"cannot write the file: {error.strerror or error}", where=str(output),
                    help="check that the folder is writable and has room") from error  # fmt: skip
@@ -214,6 +219,14 @@ def workspace(output: Path | None) -> Iterator[Path]:
         yield Path(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_dead(parent: Path, prefix: str) -> None:
+    """Remove what killed processes of this machine left of the same output's workspaces."""
+    for folder in parent.glob(f"{glob.escape(prefix)}*"):
+        pid = folder.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(files: Sequence[Path], output: Path) -> tuple[Path, ...]:
