@@ -38,7 +38,7 @@ def run(asked: Mapping[str, Any]) -> dict[str, Any]:
     import tcc
     from tcc.diagnostics import Exit, TccError
 
-    source, arrays = _case(asked["case"])
+    source, arrays = case_of(asked["case"])
     limits: dict[str, Any] = {
         f"max_{name}": f"{asked[name]}x" for name in ("size", "latency", "memory") if name in asked
     }
@@ -60,7 +60,8 @@ def run(asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"exit": 0, **_judged(source, output, asked, made.report)}
 
 
-def _case(name: str) -> tuple[Path, dict[str, Any]]:
+def case_of(name: str) -> tuple[Path, dict[str, Any]]:
+    """The model's file and its calibration samples, one array an input."""
     import numpy as np
 
     if name == DIGITS:

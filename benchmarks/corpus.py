@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for kind in _OUTSIDE:
         if models.folder(kind) is None:
             print(f"the collection {kind!r} is not here and is left out; TCC_{kind.upper()} names its folder")
-    key = f"{_fingerprint()}:{','.join(options.levels)}"
+    key = f"{fingerprint()}:{','.join(options.levels)}"
     known = {} if options.fresh else _known(key)
     started = time.perf_counter()
     print(_HEAD)
@@ -89,7 +89,7 @@ def _lost(text: str, answer: Answer, level: str = "-") -> dict[str, Any]:
     return {"model": text, "level": level, "seconds": answer.seconds, "failures": [answer.problem or "no answer"]}
 
 
-def _fingerprint() -> str:
+def fingerprint() -> str:
     """Of the compiler's sources: results of another compiler are not taken over."""
     package = Path(__file__).resolve().parent.parent / "tcc"
     digest = hashlib.sha256()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.budgets import DIGITS, _case
+from benchmarks.budgets import DIGITS, case_of
 
 _CASES = (DIGITS, "mlperf_ic_resnet8_bn")
 
@@ -43,7 +43,7 @@ def trials(name: str, count: int, seed: int) -> list[str]:
 def _saved(name: str, folder: Path) -> tuple[Path, Path]:
     import numpy as np
 
-    source, arrays = _case(name)
+    source, arrays = case_of(name)
     np.savez(folder / "calibration.npz", **arrays)
     return source, folder / "calibration.npz"
 

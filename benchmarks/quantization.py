@@ -34,7 +34,7 @@ def evaluate(name: str, samples: int, limit: int | None, max_loss: float, second
     found: dict[str, Any] = {"model": name, "bytes": case.model.stat().st_size, "tools": {}}
     with tempfile.TemporaryDirectory(prefix="tcc-bench-") as folder:
         before = _hits(case, case.model, limit)
-        for tool, make in (("tcc", _tcc), ("onnxruntime", _onnxruntime)):
+        for tool, make in (("tcc", _tcc), ("onnxruntime", u8s8)):
             path = Path(folder) / f"{tool}.onnx"
             started = time.perf_counter()
             try:
@@ -50,11 +50,12 @@ def evaluate(name: str, samples: int, limit: int | None, max_loss: float, second
 def _tcc(case: Any, path: Path, samples: int, max_loss: float) -> None:
     import tcc
 
-    tcc.compile(case.model, 3, "native", calibration=_arrays(case, samples), output=path, max_loss=max_loss,
+    tcc.compile(case.model, 3, "native", calibration=arrays(case, samples), output=path, max_loss=max_loss,
                 measure=True)  # fmt: skip
 
 
-def _onnxruntime(case: Any, path: Path, samples: int, _: float) -> None:
+def u8s8(case: Any, path: Path, samples: int, _: float = 0.0) -> None:
+    """ONNX Runtime's own recipe: pre-process, then static, U8 activations, S8 weights per channel, Q/DQ."""
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -76,14 +77,16 @@ def _onnxruntime(case: Any, path: Path, samples: int, _: float) -> None:
     )  # fmt: skip
 
 
-def _arrays(case: Any, samples: int) -> dict[str, Any]:
+def arrays(case: Any, samples: int) -> dict[str, Any]:
+    """The case's calibration samples, one array an input."""
     import numpy as np
 
     feeds = list(case.calibration(samples))
     return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
 
 
-def _session(path: Path, optimised: Path | None = None) -> Any:
+def session(path: Path, optimised: Path | None = None) -> Any:
+    """A session on one thread with default optimisations, which are written to a file where one is named."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -97,8 +100,8 @@ def _session(path: Path, optimised: Path | None = None) -> Any:
 def _hits(case: Any, path: Path, limit: int | None) -> Any:
     import numpy as np
 
-    session = _session(path)
-    scores = [case.metric(session.run(None, feed)[0], labels) for feed, labels in case.evaluation(limit)]
+    loaded = session(path)
+    scores = [case.metric(loaded.run(None, feed)[0], labels) for feed, labels in case.evaluation(limit)]
     return np.concatenate(scores).astype(np.float64)
 
 
@@ -110,7 +113,7 @@ def _judged(case: Any, path: Path, before: Any, limit: int | None, seconds: floa
     one = {name: array[:1] for name, array in feed.items()}
     batch, single = (measure_pair(case.model, path, [f], budget_seconds=seconds) for f in (feed, one))
     optimised = path.with_suffix(".optimised.onnx")
-    _session(path, optimised)
+    session(path, optimised)
     return {
         "points_lost": float(gap.mean()) * 100, "standard_error": float(gap.std() / math.sqrt(gap.size)) * 100,
         "samples": int(gap.size), "bytes": path.stat().st_size / case.model.stat().st_size,

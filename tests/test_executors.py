@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -97,6 +99,24 @@ def test_processes_and_a_cluster_give_the_same_model(
         n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
     ) as cluster:
         assert compiled(digits, tmp_path / "cluster.onnx", jobs=2, scheduler=cluster.scheduler_address) == here
+        victims: list[int] = []
+        killed = threading.Thread(target=kill_a_busy_worker, args=(cluster, victims))
+        killed.start()
+        assert compiled(digits, tmp_path / "killed.onnx", jobs=2, scheduler=cluster.scheduler_address) == here
+        killed.join()
+        assert len(victims) == 1
+
+
+def kill_a_busy_worker(cluster: Any, victims: list[int]) -> None:
+    """Kill -9 the process of a worker that is at a task, as soon as there is one."""
+    for _ in range(3000):
+        busy = {state.address for state in list(cluster.scheduler.workers.values()) if state.processing}
+        for nanny in cluster.workers.values():
+            if nanny.worker_address in busy and nanny.pid:
+                victims.append(nanny.pid)
+                os.kill(nanny.pid, signal.SIGKILL)
+                return
+        time.sleep(0.02)
 
 
 def test_a_scheduler_that_is_not_there(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

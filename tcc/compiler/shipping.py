@@ -78,7 +78,6 @@ class Shipping:
         nodes = _input_nodes(self.original)
         for snapshot in reversed(snapshots):
             model = as_written(self.original, snapshot)
-            model.ir.metadata_props.update(self.provenance(snapshot))
             what = f"the model after {snapshot.label}" if snapshot.label else "the canonical copy of the input"
             if model.node_count > nodes and not self.lossy(snapshot):
                 self._refuse(what, f"it has {model.node_count} nodes, the input {nodes}")
@@ -87,19 +86,14 @@ class Shipping:
             if loss is not None and loss.value > self.max_loss:
                 self._refuse(what, f"its loss is {loss.value:.3g} ({loss.metric}), the budget {self.max_loss:.3g}")
                 continue
-            files = self._write(model)
-            done = Shipped(model, snapshot, files, what, loss, ())
-            grown = done.nbytes - _padding(model, files) > self.nbytes
-            if grown and (snapshot.label or self._source is not None):
-                self._refuse(what, f"it takes {done.nbytes} bytes, the input {self.nbytes}")
-                continue
-            if larger := self._larger_than_exact(done):
+            done = self._written(Shipped(model, snapshot, (), what, loss, ()))
+            if (larger := self._larger(done)) and (snapshot.label or self._source is not None):
                 self._refuse(what, larger)
                 continue
             if slow := self.speed(snapshot):
                 self._refuse(what, slow, "N0702", "no-speedup")
                 continue
-            if grown:
+            if larger:
                 message = f"the canonical copy takes {done.nbytes} bytes, the input {self.nbytes}"
                 self.notes.append(Diagnostic("W0704", message, self.original.source))
             self._verify(snapshot)
@@ -110,6 +104,23 @@ class Shipping:
     def _source(self) -> Path | None:
         """The input's file, where its bytes can be shipped as they are: external data could not follow it."""
         return self.original.files[0] if len(self.original.files) == 1 else None
+
+    def _written(self, made: Shipped) -> Shipped:
+        """The form as files; with its provenance, unless that alone makes it larger than what it came from."""
+        marks, metadata = self.provenance(made.snapshot), made.model.ir.metadata_props
+        metadata.update(marks)
+        done = replace(made, files=self._write(made.model))
+        if not marks or not self._larger(done):
+            return done
+        for key in marks:
+            del metadata[key]
+        return replace(made, files=self._write(made.model))
+
+    def _larger(self, made: Shipped) -> str:
+        """What a form is larger than, in a sentence; empty where it is not."""
+        if made.nbytes - _padding(made.model, made.files) > self.nbytes:
+            return f"it takes {made.nbytes} bytes, the input {self.nbytes}"
+        return self._larger_than_exact(made)
 
     def _larger_than_exact(self, made: Shipped) -> str:
         exact = self.exact(made.snapshot)
