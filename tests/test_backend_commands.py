@@ -97,8 +97,8 @@ def test_run_as_json_and_on_another_back_end(digits: Path, images: Path, tcc_: T
     [
         ("none.onnx", "x.npz", ("E0234", 2)),
         ("text.txt", "x.npz", ("E0232", 2)),
-        ("m.onnx", "none.npz", ("E0604", 6)),
-        ("m.onnx", "text.txt", ("E0604", 6)),
+        ("m.onnx", "none.npz", ("E0606", 6)),
+        ("m.onnx", "text.txt", ("E0606", 6)),
         ("m.onnx", "other.npz", ("E0601", 6)),
         ("text.onnx", "x.npz", ("E0406", 4)),
     ],

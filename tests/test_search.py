@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -15,13 +16,15 @@ from hypothesis import strategies as st
 import tcc
 from tcc import backends, cli
 from tcc.compiler import budgets, levels, search
-from tcc.compiler.accuracy import held_out
+from tcc.compiler.accuracy import LossOf, held_out
 from tcc.compiler.budgets import Budgets, Cost, Limit
 from tcc.compiler.search import Point
 from tcc.diagnostics import Exit, TccError
+from tcc.ir.loss import Loss
 from tcc.ir.model import Model
+from tcc.passes.base import Context, PassResult
 from tcc.passes.compress import Compress
-from tcc.passes.manager import Instrument, Record
+from tcc.passes.manager import Instrument, Record, Snapshot
 
 TARGET = "x86-64-vnni"
 
@@ -69,7 +72,7 @@ def test_the_front_holds_what_nothing_beats(costs: list[tuple[float, float, floa
     assert kept == sorted(set(kept))
     for cost in costs:
         beaten = any(all(a <= b for a, b in zip(other, cost, strict=True)) and other != cost for other in costs)
-        assert (cost in kept) is not beaten
+        assert ((*cost, 0.0) in kept) is not beaten
 
 
 def test_measured_seconds_decide_over_predicted_ones() -> None:
@@ -275,3 +278,29 @@ def test_an_exact_form_that_seems_slower_is_no_broken_budget(digits: Path, monke
     assert exact["exceeds"] == []
     assert exact["chosen"]
     assert others
+
+
+def test_a_program_that_loses_too_much_on_unseen_data_is_tried_more_carefully(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What passes see is the calibration data less a fourth; the loss that decides is that of the fourth."""
+    true = LossOf._measure
+
+    def much_worse(judge: LossOf, snapshot: Snapshot) -> Loss:
+        found = true(judge, snapshot)
+        heavy = any(node.op_type == "QuantizeLinear" for node in snapshot.proto.graph.node)
+        return dataclasses.replace(found, value=0.5 if heavy else found.value)
+
+    monkeypatch.setattr(LossOf, "_measure", much_worse)
+    seen: list[float] = []
+    once = Compress.run
+
+    def run(step: Compress, model: Model, context: Context) -> PassResult:
+        seen.append(context.max_loss)
+        return once(step, model, context)
+
+    monkeypatch.setattr(Compress, "run", run)
+    made = tcc.compile(digits / "digits.onnx", 3, TARGET, calibration=digits / "digits_calib.npz", jobs=1)
+    assert len(seen) == 1 + search._AGAIN
+    assert seen == sorted(seen, reverse=True)
+    assert made.report["accuracy"].get("loss", 0.0) <= 0.01

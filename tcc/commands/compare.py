@@ -61,6 +61,7 @@ def _rows(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in ("nodes", "parameters", "bytes_on_disk", "bytes_compressed", "bytes_of_tensors", "operations"):
         yield key.replace("_", " "), f"{a[key]:,.0f} → {b[key]:,.0f}{_ratio(a[key], b[key])}"
     yield "predicted latency", f"{a['predicted_seconds'] * 1e6:.4g} → {b['predicted_seconds'] * 1e6:.4g} µs"
+    yield "energy, estimated", f"{_joules(a['estimated_joules'])} → {_joules(b['estimated_joules'])} a run"
     if "task" in made:
         yield from _task(made["task"])
     if made.get("agreement"):
@@ -74,6 +75,7 @@ def _rows(made: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"output {found['output']}", f"relative L2 {distance}, largest difference {largest}"
     if "latency" in made:
         yield from _latency(made["latency"])
+        yield "energy", _energy(made["energy"])
     elif "divergence" not in made:
         yield "accuracy, latency", "unmeasured: no data; give --eval"
 
@@ -98,6 +100,16 @@ def _latency(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         a, b = found["a"][name], found["b"][name]
         yield f"  {name}", "too few runs" if a is None or b is None else f"{a * 1e3:.4g} → {b * 1e3:.4g} ms"
     yield "  throughput", f"{found['a']['runs_per_second']:.4g} → {found['b']['runs_per_second']:.4g} runs a second"
+
+
+def _energy(found: Mapping[str, Any]) -> str:
+    if "unmeasured" in found:
+        return str(found["unmeasured"])
+    return f"{_joules(found['joules_a'])} → {_joules(found['joules_b'])} a run, by {found['source']}"
+
+
+def _joules(value: float) -> str:
+    return f"{value * 1e6:.4g} µJ"
 
 
 def _ratio(before: float, after: float) -> str:

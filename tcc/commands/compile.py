@@ -109,7 +109,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--max-latency", metavar="T", help="the budget of time a run: 5ms, 300us, 0.7x the input's")
     group.add_argument(
-        "--objective", choices=sorted(set(levels.OBJECTIVES.values())), default="",
+        "--objective", choices=levels.AIMS, default="",
         help="what is minimised within the budgets (default: the level's: latency for -O3, size for -Os and -Oz)",
     )  # fmt: skip
     group.add_argument(

@@ -66,11 +66,11 @@ def compile(  # noqa: A001 - what a compiler does
         max_size: the budget of bytes on disk: a number, or text as ``"2MiB"`` or ``"50%"`` of the input's.
         max_latency: the budget of seconds a run: a number, or text as ``"5ms"`` or ``"0.7x"`` of the input's.
         max_memory: the budget of bytes at the peak, activations and weights as predicted: as ``max_size``.
-        objective: ``latency`` or ``size``, what is minimised within the budgets; the level's own by default.
+        objective: ``latency``, ``size`` or ``energy``, minimised within the budgets; the level's own by default.
         without: techniques and parts of the search (``tcc.compiler.ablation.known``) that a level leaves out, to see
             what they contribute.
-        pareto: how many programs of the front (loss, bytes, predicted latency) to write beside the output, as
-            ``<stem>.pareto<i>.onnx``.
+        pareto: how many programs of the front (loss, bytes, predicted latency and energy) to write beside the output,
+            as ``<stem>.pareto<i>.onnx``.
         jobs: how many programs are tried at once, each in a process of its own; 0: as many as processors.
         scheduler: ``local``, or ``HOST:PORT`` of a dask scheduler.
         symbols: sizes of symbolic dimensions, for generated inputs and for prices.

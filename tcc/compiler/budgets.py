@@ -60,7 +60,7 @@ class Cost:
     ``seconds`` a run are predicted: they rank programs, so that the same command gives the same file.
     ``measured`` seconds (the far end of their interval), where there are any, decide whether a program may ship:
     budgets are kept as measured; ``slower`` says why the gate of speed refuses one. ``memory`` is the predicted
-    peak in bytes.
+    peak in bytes, ``joules`` the estimated energy of a run.
     """
 
     loss: float
@@ -69,6 +69,7 @@ class Cost:
     measured: float | None = None
     slower: str = ""
     memory: float = 0.0
+    joules: float = 0.0
 
     @property
     def run(self) -> float:

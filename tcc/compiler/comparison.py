@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tcc import backends, frontends, report
-from tcc.compiler import paired
+from tcc.compiler import energy, paired
 from tcc.compiler.evaluation import Evaluation, read
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Diagnostic, Exit, TccError
@@ -69,7 +70,17 @@ def compare(
         made["task"] = _task(evaluation, a, b)
     if seconds:
         made["latency"] = latency(first, second, evaluation.feeds, seconds=seconds, threads=threads)
+        made["energy"] = _energy(first, second, evaluation.feeds[0], seconds=seconds, threads=threads)
     return made
+
+
+def _energy(first: Path, second: Path, feed: Mapping[str, Any], *, seconds: float, threads: int) -> dict[str, Any]:
+    """Joules of a run of both by the processor's counters, or why there are none."""
+    if reason := energy.unmeasurable():
+        return {"unmeasured": reason}
+    loaded = [backends.backend("onnxruntime").load(path, threads=threads) for path in (first, second)]
+    a, b = energy.measured([partial(runner.run, feed) for runner in loaded], seconds)
+    return {"joules_a": a, "joules_b": b, "source": "the processor's counters (RAPL), less what it takes at rest"}
 
 
 def _static(model: Model, path: Path, target: Target) -> dict[str, Any]:
@@ -85,6 +96,7 @@ def _static(model: Model, path: Path, target: Target) -> dict[str, Any]:
         "bytes_of_tensors": model.parameter_bytes,
         "operations": math.fsum(roofline.price_of(node).operations for node in model.nodes()),
         "predicted_seconds": report.predicted_seconds(model, target, {}),
+        "estimated_joules": report.predicted_joules(model, target, {}),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tcc import report
 from tcc.compiler import ablation, executors, levels, search
 from tcc.compiler.accuracy import LossOf
 from tcc.compiler.attempts import Bench, Branch, extend
@@ -187,7 +188,9 @@ class Programs:
         """The pass with this objective; one that was named with its options keeps them."""
         if not self.asked.level or not isinstance(step, Compress):
             return step
-        return ablation.without(replace(step, objective=objective), self.asked.without)
+        # Inside a program time stands for energy: what is estimated of it ranks whole programs.
+        inner = "latency" if objective == "energy" else objective
+        return ablation.without(replace(step, objective=inner), self.asked.without)
 
     def _cost(self, outcome: Outcome, loss: float, nbytes: int) -> Cost:
         """What is known of a program's last form without running it; the input's bytes are those of its own files."""
@@ -196,7 +199,9 @@ class Programs:
         size = sum(file.stat().st_size for file in files) + self.provenance.nbytes(outcome, snapshot)
         forms = TypedForms(outcome, self.asked.target, self.asked.symbols)
         memory = Memory(self.asked.symbols).peak(forms.last).total
-        return Cost(loss, size if snapshot.label else nbytes, forms.predicted_seconds(snapshot), memory=memory)
+        joules = report.predicted_joules(forms.last, self.asked.target, self.asked.symbols)
+        seconds = forms.predicted_seconds(snapshot)
+        return Cost(loss, size if snapshot.label else nbytes, seconds, memory=memory, joules=joules)
 
     def _timed(self, outcome: Outcome, cost: Cost) -> Cost:
         """The cost with what the gate of speed says of the program's last form."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,10 @@ from tcc.passes.manager import Instrument, Outcome, Snapshot
 if TYPE_CHECKING:
     import numpy as np
 
+_AGAIN = 3
+"""How often a branch is tried again with less of the loss budget."""
+_LESS = (0.1, 0.7)
+"""The least and the most of its share of the budget that a branch keeps then; the more, the nearer it came."""
 _CLOSE = 1e-9
 """A part of a cost that is no difference: sums are rounded."""
 
@@ -44,6 +49,7 @@ class Point:
             "metric": None if self.loss is None else self.loss.metric,
             "bytes": self.cost.nbytes,
             "predicted_seconds": self.cost.seconds,
+            "estimated_joules": self.cost.joules,
             "exceeds": list(self.exceeds),
         }
 
@@ -87,16 +93,28 @@ class Search:
         bench = self.bench if self.pool is None else replace(
             self.bench, context=replace(self.bench.context, log=silent)
         )  # fmt: skip
-        tasks = [(bench, last, branch, suffix, *shown) for branch in branches]
-        found = in_order(self.pool, attempt, tasks, self.jobs, self._lost)
-        for branch, done in zip(branches, found, strict=False):
-            if done.note is not None:
-                self.notes.append(done.note)
-            if done.steps is not None:
-                self._add(branch.text, joined(start, done.steps))
-            if done.last:
-                break
+        waiting = list(branches)
+        for _ in range(1 + _AGAIN):
+            tasks = [(bench, last, branch, suffix, *shown) for branch in waiting]
+            again: list[Branch] = []
+            for branch, done in zip(waiting, in_order(self.pool, attempt, tasks, self.jobs, self._lost), strict=False):
+                if done.note is not None:
+                    self.notes.append(done.note)
+                if done.steps is not None:
+                    self._add(branch.text, joined(start, done.steps))
+                    again += self._more_careful(branch)
+                if done.last:
+                    break
+            waiting = again
         return self.points
+
+    def _more_careful(self, branch: Branch) -> list[Branch]:
+        """The branch with less of the budget, where what it made last loses more than that on data it did not see."""
+        loss, budget = self.points[-1].cost.loss, self.budgets.loss
+        if not budget or loss <= budget:
+            return []
+        left = budget / loss if loss < math.inf else 0.0  # not a number: as bad as can be
+        return [replace(branch, share=branch.share * min(_LESS[1], max(_LESS[0], _LESS[1] * left)))]
 
     def extend(self, start: Outcome, passes: tuple[Pass, ...]) -> Outcome:
         """What passes make of a program, as one outcome from the original on; raises what they raise."""
@@ -171,7 +189,7 @@ def _same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
 
 
 def front(points: Sequence[Point]) -> Iterator[Point]:
-    """The points that no other one is as good as in loss, bytes and seconds, and better in one; by loss."""
+    """The points that no other one is as good as in loss, bytes, seconds and joules, and better in one; by loss."""
     kept = [p for p in points if not any(_dominates(q.cost, p.cost) for q in points)]
     unique: dict[tuple[float, ...], Point] = {}
     for point in kept:
@@ -185,11 +203,12 @@ def _dominates(a: Cost, b: Cost) -> bool:
 
 
 def _values(cost: Cost) -> tuple[float, ...]:
-    return cost.loss, cost.nbytes, cost.seconds
+    return cost.loss, cost.nbytes, cost.seconds, cost.joules
 
 
 OBJECTIVES: Mapping[str, Callable[[Cost], tuple[float, ...]]] = {
     "latency": lambda cost: (cost.seconds, cost.nbytes, cost.loss),
     "size": lambda cost: (cost.nbytes, cost.seconds, cost.loss),
+    "energy": lambda cost: (cost.joules, cost.nbytes, cost.loss),
 }
 """What is minimised; what comes after decides between equals."""

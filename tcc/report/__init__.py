@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tcc.cost_models import energy
 from tcc.diagnostics import Diagnostic
 from tcc.ir.model import Model
 from tcc.passes import _pricing
@@ -63,6 +64,11 @@ def predicted_seconds(
     ones by name.
     """
     return _pricing.predicted_seconds(model, target, symbols, known)
+
+
+def predicted_joules(model: Model, target: Target, symbols: Mapping[str, int]) -> float:
+    """The energy of a run as ``tcc.cost_models.energy`` estimates it: it compares programs, a meter shows more."""
+    return sum(_pricing.predicted_seconds(model, priced, symbols) for priced in energy.in_joules(target))
 
 
 def pass_entry(record: Record) -> dict[str, Any]:
