@@ -1,7 +1,7 @@
 """Counts normalisations, GELUs and attentions that a model is written with, and how many are left after -O2.
 
 Instances are counted on the graph alone, by what each form cannot do without, whatever the rest looks like: a square
-root of a mean of squares, an erf or a tanh of a cubic, a softmax that a matrix product takes.
+root of a mean of squares, an erf or a tanh of a cubic, a softmax of a product of two activations that a product takes.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _OPERATORS = {
 }
 _CARRIED = frozenset({"Cast", "CastLike", "Dropout", "Identity", "Where", "Reshape", "Squeeze", "Unsqueeze", "IsNaN"})
 """What stands between a softmax and the product that takes it."""
+_SCORED = _CARRIED | {"Add", "Sub", "Mul", "Div", "Transpose"}
+"""What stands between a product and the softmax of it."""
 _MARKS = frozenset({"Erf", "Softmax", *_OPERATORS})
 
 
@@ -114,7 +116,7 @@ def _written(model: onnx.ModelProto) -> Iterator[tuple[str, str]]:
                 yield "normalisation", node.name
         elif node.op_type == "Erf" or (node.op_type == "Tanh" and graph.is_cubic(node.input[0])):
             yield "GELU", node.name
-        elif node.op_type == "Softmax" and graph.feeds_product(node.output[0]):
+        elif node.op_type == "Softmax" and graph.feeds_product(node.output[0]) and graph.is_scores(node.input[0]):
             yield "attention", node.name
 
 
@@ -135,6 +137,7 @@ class _Graph:
             for node in model.graph.node if node.op_type == "Constant"
             for attribute in node.attribute if attribute.name == "value"
         )  # fmt: skip
+        self.constants = set(tensors)
         self.numbers = {
             name: float(numpy_helper.to_array(t).reshape(-1)[0])
             for name, t in tensors.items() if t.data_type in {1, 6, 7, 10, 11} and all(d == 1 for d in t.dims)
@@ -169,6 +172,15 @@ class _Graph:
             return False
         near = any(abs((self.number(i) or 0.0) - _CUBIC) < _CLOSE for i in node.input)
         return near or any(self.is_cubic(i, depth - 1) for i in node.input)
+
+    def is_scores(self, name: str, depth: int = 10) -> bool:
+        """A value is a product of two activations that were scaled, masked and viewed since."""
+        node = self.made.get(name)
+        if node is None or depth == 0:
+            return False
+        if node.op_type == "MatMul":
+            return not any(i in self.constants for i in node.input)
+        return node.op_type in _SCORED and any(self.is_scores(i, depth - 1) for i in node.input)
 
     def feeds_product(self, name: str) -> bool:
         """A matrix product takes a value, at most a few carrying nodes later."""

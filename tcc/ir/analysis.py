@@ -8,17 +8,26 @@ from egglog import RewriteOrRule, Ruleset, String, eq, i64, join, rule, ruleset,
 
 from tcc.ir.fact_functions import (
     infer_first,
+    infer_opaque,
     infer_output,
     is_deterministic,
     is_fixed,
+    is_single,
     kind_of_literal,
     moves_nothing,
 )
 from tcc.ir.host import given
 from tcc.ir.language import (
+    MODERATE,
     OPERATORS,
+    Add,
     Concat,
     Expand,
+    Flatten,
+    Gather,
+    GatherElements,
+    MatMul,
+    Pad,
     Range,
     Reshape,
     Shape,
@@ -32,6 +41,7 @@ from tcc.ir.language import (
     constants,
     dimension,
     dimension_scalar,
+    form,
     kind,
     kinds,
     known,
@@ -42,7 +52,18 @@ from tcc.ir.language import (
     project,
     view,
 )
-from tcc.ir.symbolic import VIEWS, concatenated, counted, expanded, reshaped, shape_of, size_of_symbol, sliced
+from tcc.ir.symbolic import (
+    VIEWS,
+    concatenated,
+    counted,
+    expanded,
+    flattened,
+    joined,
+    reshaped,
+    shape_of,
+    size_of_symbol,
+    sliced,
+)
 
 VALUE_INPUTS = {
     "Reshape": (1,), "Expand": (1,), "Unsqueeze": (1,), "Squeeze": (1,), "Tile": (1,), "ReduceMean": (1,),
@@ -102,6 +123,11 @@ def _symbolic_concat(
         set_(knowns(xs)).to(join(k, String("|"), s))
     )
     yield rule(eq(t).to(Concat(xs, a)), eq(k).to(knowns(xs)), *given(n, concatenated(a, k))).then(set_(known(t)).to(n))
+    yield rule(eq(t).to(Concat(xs, a)), eq(k).to(kinds(xs)), *given(n, joined(a, k))).then(set_(kind(t)).to(n))
+
+
+def _symbolic_flatten(t: Tensor, x: Tensor, a: String, k: String, n: String) -> Iterator[RewriteOrRule]:
+    yield rule(eq(t).to(Flatten(x, a)), eq(k).to(kind(x)), *given(n, flattened(k, a))).then(set_(kind(t)).to(n))
 
 
 def _symbolic_expand(
@@ -122,9 +148,26 @@ def _symbolic_reshape(
 
 SYMBOLIC = {
     "Shape": ruleset(_symbolic_shape), "Range": ruleset(_symbolic_range), "Slice": ruleset(_symbolic_slice),
-    "Concat": ruleset(_symbolic_concat), "Expand": ruleset(_symbolic_expand), "Reshape": ruleset(_symbolic_reshape),
+    "Concat": ruleset(_symbolic_concat), "Flatten": ruleset(_symbolic_flatten), "Expand": ruleset(_symbolic_expand), "Reshape": ruleset(_symbolic_reshape),
 }  # fmt: skip
 """Shapes that are put together of sizes and symbols, and the types that follow from them, by operator."""
+
+
+@ruleset
+def moderates(
+    t: Tensor, x: Tensor, y: Tensor, c: Tensor, d: Tensor, e: Tensor, a: String, k: String
+) -> Iterator[RewriteOrRule]:
+    """Which tensors have no infinity and nothing near the largest number, as what is added to scores has to."""
+    small, every = String(MODERATE), String("all")
+    moved = (
+        Reshape(x, c, a), Expand(x, c, a), Slice(x, c, d, e, y, a), Gather(x, c, a), GatherElements(x, c, a),
+        Transpose(x, a), Pad(x, c, absent(), y, a),
+    )  # fmt: skip
+    for made in moved:
+        yield rule(eq(t).to(made), form(x, x, small, every)).then(form(t, t, small, every))
+    yield rule(view(t, x), form(x, x, small, every)).then(form(t, t, small, every))
+    yield rule(eq(t).to(Add(x, y)), form(x, x, small, every), form(y, y, small, every)).then(form(t, t, small, every))
+    yield rule(eq(t).to(MatMul(x, y)), eq(k).to(kind(t)), is_single(k)).then(form(t, t, small, every))
 
 
 @ruleset
@@ -175,6 +218,17 @@ def inference(name: str, opset: int) -> Ruleset:
         inferred = infer_first(name, opset, a, all_types, all_values)
     made = eq(t).to(project(node, output) if operator.several else node)
     result.append(rule(made, *given).then(set_(kind(t)).to(inferred)))
+    return result
+
+
+def opaque_inference(opset: int) -> Ruleset:
+    """The types of the outputs of nodes that no rule names."""
+    t, a, xs, k, o, n = (
+        var("t", Tensor), var("a", String), var("xs", Tensors), var("k", String), var("o", i64), var("n", String),
+    )  # fmt: skip
+    result = ruleset(name=f"types_opaque_{opset}")
+    made = eq(t).to(project(opaque(a, xs), o)), eq(k).to(kinds(xs))
+    result.append(rule(*made, *given(n, infer_opaque(a, opset, k, o))).then(set_(kind(t)).to(n)))
     return result
 
 

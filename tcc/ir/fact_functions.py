@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
+
 from tcc.ir import facts, symbolic
-from tcc.ir.host import condition, text_function
+from tcc.ir.host import DECLINED, condition, text_function
 from tcc.ir.importing import is_pure
 from tcc.ir.types import TensorType
 
 
 @text_function
 def better_kind(old: str, new: str) -> str:
-    """The more precise of two types of one tensor; of two equally precise ones always the same."""
-    return min(
-        old,
-        new,
-        key=lambda text: (not text, "..." in text, text.count("?"), _symbols(text), text.count(facts.INVENTED), text),
-    )
+    """What two types of one tensor tell together; of two equally precise sizes always the same."""
+    if not old or not new or "..." in old or "..." in new:
+        return min(old, new, key=lambda text: (not text, "..." in text, text))
+    first, second = (text[:-1].partition("[") for text in (old, new))
+    sizes = first[2].split(","), second[2].split(",")
+    if first[0] != second[0] or len(sizes[0]) != len(sizes[1]):
+        return min(old, new)
+    return f"{first[0]}[{','.join(map(_better_size, *sizes))}]"
 
 
 @text_function
@@ -24,9 +28,8 @@ def better_kinds(old: str, new: str) -> str:
     return min(old, new, key=lambda text: (text.count("..."), text.count("?"), text.count(facts.INVENTED), text))
 
 
-def _symbols(text: str) -> int:
-    inside = text.partition("[")[2][:-1]
-    return sum(not d.isdigit() for d in inside.split(",")) if inside else 0
+def _better_size(a: str, b: str) -> str:
+    return min(a, b, key=lambda d: (d == "?", not d.isdigit(), d.count(facts.INVENTED), d.count(symbolic.AT_MOST), d))
 
 
 @text_function
@@ -40,7 +43,7 @@ def infer_first(operator: str, opset: int, attributes: str, types: str, values: 
     """The type of a node's first output; empty where ONNX's inference cannot tell."""
     if symbolic.AT_MOST in types and operator in symbolic.BROADCAST:
         kinds = symbolic.meeting([facts.parse_kind(text) for text in types.split("|")])
-        types = "|".join(map(facts.kind_text, kinds))
+        types = "|".join("" if kind is None else str(kind) for kind in kinds)
     found = facts.infer(operator, opset, attributes, types, values)
     return found[0] if found else ""
 
@@ -52,11 +55,37 @@ def infer_output(operator: str, opset: int, attributes: str, types: str, values:
     return found[output] if output < len(found) else ""
 
 
+@text_function
+def infer_opaque(key: str, opset: int, types: str, output: int) -> str:
+    """The type of an output of a node that no rule names; ``types`` ends each input's with a bar."""
+    operator, outputs, options = _opaque_parts(key)
+    if not operator:
+        return DECLINED
+    plain = json.loads(options)
+    counted = json.dumps({**plain, facts.OUTPUTS_MARK: len(outputs)})
+    found = facts.infer(operator, opset, counted, types.removesuffix("|"), "")
+    return found[output] if output < len(found) else DECLINED
+
+
+def _opaque_parts(key: str) -> tuple[str, str, str]:
+    """Operator, a digit an output, and attributes of an opaque node of known attributes; empty texts for others."""
+    domain, _, rest = key.partition("::")
+    operator, _, rest = rest.partition(":")
+    outputs, _, options = rest.partition(":")
+    return (operator, outputs, options) if is_pure(key) and options and not domain else ("", "", "")
+
+
 @condition
 def is_fixed(value: str) -> bool:
     """Whether a known value has no symbolic element."""
     known_value = facts.parse_known(value)
     return known_value is not None and known_value.is_fixed
+
+
+@condition
+def is_single(kind: str) -> bool:
+    """Whether the element type is single precision."""
+    return kind.startswith("float32[")
 
 
 @text_function

@@ -51,20 +51,28 @@ def _dimension(text: str) -> Dimension:
     return int(text) if text.lstrip("-").isdigit() else text
 
 
-def kind_text(kind: TensorType | None) -> str:
-    """A type as facts write it: ``str(TensorType)`` with symbols quoted so that no separator stands in them."""
+def kind_text(kind: TensorType | None, given: frozenset[str] | None = None) -> str:
+    """A type that a model states, as facts write it: its symbols as ``symbol`` writes them.
+
+    Args:
+        kind: the type; None for a value without one.
+        given: names of symbols that stand for sizes of inputs, None for any. Others are marked: they are no more
+            than what inference or an exporter calls a size, so that another text for it tells more.
+    """
     if kind is None:
         return ""
     if kind.shape is None or kind.is_static:
         return str(kind)
-    return str(TensorType(kind.dtype, tuple(symbol(d) if isinstance(d, str) else d for d in kind.shape)))
+    return str(TensorType(kind.dtype, tuple(symbol(d, given) if isinstance(d, str) else d for d in kind.shape)))
 
 
 @lru_cache(maxsize=4096)
-def symbol(name: str) -> str:
-    """A symbolic dimension's name without commas, brackets or white space, and never a number."""
-    quoted = quote(name, safe=" ()+*/-_.:^").replace(" ", "")
-    return f"_{quoted}" if quoted.lstrip("-").isdigit() or quoted in {"?", ""} else quoted
+def symbol(name: str, given: frozenset[str] | None = None) -> str:
+    """A symbolic dimension's name without separators, white space or signs of arithmetic, and never a number."""
+    quoted = quote(name, safe="()/-_.")
+    if given is not None and name not in given and not name.startswith(INVENTED):
+        return f"{INVENTED}:{quoted}"
+    return f"_{quoted}" if quoted.lstrip("-").isdigit() or not quoted else quoted
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,12 @@ def known_text(array: np.ndarray) -> str:
 def integers(values: Sequence[int], dtype: str = "int64") -> str:
     """The text of a one-dimensional integer constant, as shapes, axes and the like are."""
     return Known(dtype, (len(values),), tuple(values)).text()
+
+
+def sizes_text(sizes: Sequence[int | str], given: frozenset[str]) -> str:
+    """The text of a shape whose symbols are named as the model names them; ``given`` as for ``kind_text``."""
+    values = tuple(symbol(d, given) if isinstance(d, str) else d for d in sizes)
+    return Known("int64", (len(values),), values).text()
 
 
 def proto_type(dtype: str) -> int:
@@ -199,7 +213,9 @@ def _type_proto(kind: TensorType) -> TypeProto:
 
 
 def _from_proto(proto: TypeProto) -> str:
-    return kind_text(type_of_proto(proto))
+    # The symbols are those of the inputs, written as facts write them.
+    found = type_of_proto(proto)
+    return "" if found is None else str(found)
 
 
 def type_of_proto(proto: TypeProto) -> TensorType | None:

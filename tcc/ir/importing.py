@@ -91,15 +91,17 @@ def import_graph(graph: onnx_ir.Graph, found: Annotation) -> Imported:
         imported.number(v)
     own = set(graph.initializers.values())
     declared = set(graph.outputs) if found.outputs else set()
+    kinds = [tensor_type(v) for v in graph.inputs]
+    given = frozenset(d for kind in kinds if kind is not None for d in kind.shape or () if isinstance(d, str))
     for v, number in imported.numbers.items():
         # What an output is declared to be is trusted no further than inference confirms it.
         if kind_found := found.outputs.get(v.name or "", tensor_type(v)) if v in declared else tensor_type(v):
-            tables.add("type", number, facts.kind_text(kind_found))
+            tables.add("type", number, facts.kind_text(kind_found, given))
         if v.const_value is not None and v not in own:
             _add_constant(tables, number, v)
-        if text := found.known.get(v.name or ""):
-            tables.add("known", number, text)
-        if v.const_value is not None and (text := magnitudes.of(v)):
+        if (sizes := found.known.get(v.name or "")) is not None:
+            tables.add("known", number, facts.sizes_text(sizes, given))
+        for text in magnitudes.of(v) if v.const_value is not None else ():
             tables.add("moderate", number, text)
     tables.load(imported.egraph)
     return imported

@@ -10,7 +10,6 @@ import onnx
 from onnx import TensorProto, helper
 
 from tcc.ir import facts
-from tcc.ir.facts import Known
 from tcc.ir.model import Model, tensor_type
 from tcc.ir.types import TensorType
 from tcc.ir.values import ir_type
@@ -27,11 +26,11 @@ _SHAPE_INPUTS = {"Reshape": 1, "Expand": 1, "Tile": 1, "ConstantOfShape": 0}
 class Annotation:
     """What inference found out besides the types that it could write into the graph.
 
-    ``known`` holds what is known of shapes that are computed, by value name, as ``facts.Known`` texts. ``outputs``
+    ``known`` holds what is known of shapes that are computed, by value name: numbers and symbols. ``outputs``
     holds the types of the graph's outputs as inferred: what is declared is the signature's, but nobody checks it.
     """
 
-    known: dict[str, str] = field(default_factory=dict)
+    known: dict[str, tuple[int | str, ...]] = field(default_factory=dict)
     outputs: dict[str, TensorType] = field(default_factory=dict)
 
 
@@ -51,9 +50,8 @@ def annotate(model: Model) -> Annotation:
         return Annotation()
     _read_graph(model.graph, inferred.graph)
     types = {v.name: v.type for v in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]}
-    known = {
-        name: text for name in probed if _is_shape(types.get(name)) and (text := _probed(types.get(_PROBE + name)))
-    }
+    probes = {name: _probed(types.get(_PROBE + name)) for name in probed if _is_shape(types.get(name))}
+    known = {name: sizes for name, sizes in probes.items() if sizes is not None}
     outputs = {v.name: kind for v in inferred.graph.output if (kind := facts.type_of_proto(v.type)) is not None}
     return Annotation(known, outputs)
 
@@ -130,13 +128,11 @@ def _is_shape(kind: onnx.TypeProto | None) -> bool:
     return found is not None and found.dtype == "int64"
 
 
-def _probed(kind: onnx.TypeProto | None) -> str:
+def _probed(kind: onnx.TypeProto | None) -> tuple[int | str, ...] | None:
     found = None if kind is None else facts.type_of_proto(kind)
     if found is None or found.shape is None or None in found.shape or len(found.shape) > facts.LARGEST_KNOWN:
-        return ""
-    # A symbol that inference invented stands for nothing that a rule could compare.
-    values = tuple(facts.symbol(d) if isinstance(d, str) else d for d in found.shape if d is not None)
-    return Known("int64", (len(values),), values).text()
+        return None
+    return tuple(d for d in found.shape if d is not None)
 
 
 def _read_graph(graph: onnx_ir.Graph, proto: onnx.GraphProto) -> None:

@@ -125,7 +125,8 @@ form = relation("form", Tensor, Tensor, String, String)
 """Fact: the first tensor is the formula of this name of the second, under these attributes: a step of a pattern."""
 MODERATE = "moderate"
 """The form of a tensor whose elements are finite and far from the largest number; with ``ROWS``, only those that
-decide a softmax over the last axis: each row has such an element, and no NaN."""
+decide a softmax over the last axis: each row has such an element, and no NaN; with ``FACTOR``, those whose product with
+any integer is moderate."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,7 @@ Expand = _operator("Expand", 2)
 Flatten = _operator("Flatten", 1)
 Floor = _operator("Floor", 1)
 Gather = _operator("Gather", 2)
+GatherElements = _operator("GatherElements", 2)
 Gelu = _operator("Gelu", 1)
 Gemm = _operator("Gemm", 3)
 GlobalAveragePool = _operator("GlobalAveragePool", 1)

@@ -11,24 +11,27 @@ if TYPE_CHECKING:
 
 LARGEST = 1e30
 """Beside a score of this size a mask's largest negative number, about 1e38, still hides the score's own value."""
-ALL, ROWS = "all", "rows"
-_READERS = frozenset({"Add", "Gather", "Where", "Unsqueeze", "Reshape", "Expand", "Slice"})
+ALL, ROWS, FACTOR = "all", "rows", "factor"
+LARGEST_FACTOR = 1e10
+"""Its product with any integer of 64 bits is below ``LARGEST``."""
+_READERS = frozenset({"Mul", "Add", "Gather", "Where", "Unsqueeze", "Reshape", "Expand", "Slice"})
 _MOST_BYTES = 1 << 27
 
 
-def of(v: onnx_ir.Value) -> str:
-    """``ALL`` where all elements are moderate, ``ROWS`` where each row has such an element; empty otherwise.
+def of(v: onnx_ir.Value) -> tuple[str, ...]:
+    """``ALL`` where all elements are moderate, then ``FACTOR`` too, or ``ROWS`` where each row has such an element.
 
     Only constants of two dimensions and more that a node reads which masks are made with are looked at.
     """
     tensor = v.const_value
     if tensor is None or tensor.dtype.name != "FLOAT" or len(tensor.shape) < 2 or tensor.nbytes > _MOST_BYTES:
-        return ""
+        return ()
     if not any(node.op_type in _READERS for node, _ in v.uses()) or not tensor.size:
-        return ""
+        return ()
     array = tensor.numpy()
     highest, lowest = float(np.max(array)), float(np.min(array))
     if -LARGEST < lowest <= highest < LARGEST:
-        return ALL
+        return (ALL, FACTOR) if max(-lowest, highest) < LARGEST_FACTOR else (ALL,)
     rows = np.max(array, axis=-1)
-    return ROWS if highest < LARGEST and bool((rows > -LARGEST).all()) and not np.isnan(array).any() else ""
+    decided = highest < LARGEST and bool((rows > -LARGEST).all()) and not np.isnan(array).any()
+    return (ROWS,) if decided else ()

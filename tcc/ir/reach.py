@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tcc.ir.queries import LEAVES, Query, Row
 from tcc.ir.symbolic import VIEWS
 
-_ANYTHING = -1
+ANYTHING = -1
 _VIEW = "view"
 _VIEWS = (*sorted(VIEWS), "Transpose")
 
@@ -60,7 +60,7 @@ class Reach:
 
     def whole(self, found: int) -> int:
         """A set, with what shares classes with any of it."""
-        if not self.groups or found == _ANYTHING:
+        if not self.groups or found == ANYTHING:
             return found
         if found not in self._whole:
             made = found
@@ -145,8 +145,9 @@ class Reach:
         relation, classes = row
         if relation == _VIEW:
             views = [name for name in _VIEWS if self.both(name)]
-            upper = self.whole(sum(self.both(name) for name in views))
-            lower = 0
+            stated = self.related.get(relation, (0, 0))
+            upper = self.whole(sum(self.both(name) for name in views) | stated[0])
+            lower = self.whole(stated[1])
             for name in views:
                 lower |= self._below(name, 0)
             yield from zip(classes, (upper, lower), strict=True)
@@ -161,17 +162,17 @@ class Reach:
             return None
         for operator, _, inputs in query.terms:
             for at, c in inputs:
-                found[c] = found.get(c, _ANYTHING) & self._below(operator, at)
+                found[c] = found.get(c, ANYTHING) & self._below(operator, at)
         for row in query.rows:
             for c, held in self._row(row):
-                found[c] = found.get(c, _ANYTHING) & held
+                found[c] = found.get(c, ANYTHING) & held
         for c in query.constant:
             found[c] = found.get(c, self.present) & _CONSTANTS
         for c in query.known:
             found[c] = found.get(c, self.present) & self.valued
         holding: dict[int, int] = {}
         for operator, c, _ in query.terms:
-            if not (held := self.both(operator) & found.get(c, _ANYTHING)):
+            if not (held := self.both(operator) & found.get(c, ANYTHING)):
                 return None
             holding[c] = holding.get(c, 0) | held
         found |= holding

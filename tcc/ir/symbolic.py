@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 
-from tcc.ir.facts import Known, kind_text, parse_kind, parse_known
+from tcc.ir import sizes as sums
+from tcc.ir.facts import INVENTED, Known, parse_kind, parse_known
 from tcc.ir.host import DECLINED, text_function
 from tcc.ir.types import Dimension, TensorType
 
-AT_MOST = "^"
-"""Between a symbol and a number: the smaller of the two, which is what a Slice to the symbol's size leaves."""
+AT_MOST = sums.AT_MOST
 BROADCAST = frozenset(
     {"Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mul", "Or"}
     | {"Pow", "Sub", "Where"}
@@ -41,14 +40,20 @@ def shape_of(kind: str, attributes: str) -> str:
 
 @text_function
 def counted(start: str, limit: str, step: str) -> str:
-    """The type of ``Range(0, n, 1)`` for a size n, a symbol included."""
+    """The type of ``Range(m, m + n, 1)`` for a size n, symbols included."""
     values = [parse_known(text) for text in (start, limit, step)]
     if any(v is None or len(v.values) != 1 or v.dtype != "int64" for v in values):
         return DECLINED
-    first, last, by = (v.values[0] for v in values if v is not None)
-    if (first, by) != (0, 1) or (isinstance(last, int) and last < 0):
+    first, last, by = (size_of(v.values[0]) for v in values if v is not None)
+    length = sums.difference(last, first) if by == 1 else None
+    if length is None or not sums.never_negative(length):
         return DECLINED
-    return kind_text(TensorType("int64", (last if isinstance(last, str) else int(last),)))
+    return str(TensorType("int64", (length,)))
+
+
+def size_of(value: float | str) -> sums.Size:
+    """An element of a known integer as a size."""
+    return value if isinstance(value, str) else int(value)
 
 
 @text_function
@@ -68,7 +73,7 @@ def sliced(kind: str, starts: str, ends: str, axes: str, steps: str) -> str:
         return DECLINED
     shape = list(before.shape)
     shape[int(axis)] = symbol if size == symbol else f"{symbol}{AT_MOST}{size}"
-    return kind_text(TensorType(before.dtype, tuple(shape)))
+    return str(TensorType(before.dtype, tuple(shape)))
 
 
 def meeting(kinds: list[TensorType | None]) -> list[TensorType | None]:
@@ -122,7 +127,7 @@ def expanded(kind: str, shape: str) -> str:
     rank = max(len(target), len(before.shape))
     own: list[Dimension] = [*[1] * (rank - len(before.shape)), *before.shape]
     asked: list[Dimension] = [*[1] * (rank - len(target)), *target]
-    return kind_text(TensorType(before.dtype, tuple(map(_broadcast, own, asked))))
+    return str(TensorType(before.dtype, tuple(map(_broadcast, own, asked))))
 
 
 def _broadcast(size: Dimension, asked: Dimension) -> Dimension:
@@ -142,27 +147,49 @@ def reshaped(kind: str, shape: str, attributes: str) -> str:
         return DECLINED
     after: list[Dimension] = []
     for axis, entry in enumerate(target):
-        if entry == 0 and axis >= len(before.shape):
+        if (entry == 0 and axis >= len(before.shape)) or not (entry == -1 or sums.never_negative(entry)):
             return DECLINED
         after.append(before.shape[axis] if entry == 0 else entry)
     if -1 in after:
         at = after.index(-1)
         after[at] = _left(list(before.shape), [size for i, size in enumerate(after) if i != at])
-    return kind_text(TensorType(before.dtype, tuple(after)))
+    return str(TensorType(before.dtype, tuple(after)))
 
 
 def _left(all_sizes: list[Dimension], others: list[Dimension]) -> Dimension:
-    """What is left of a product of sizes when others are divided out; None where that is no single size."""
-    left = list(all_sizes)
-    for size in [s for s in others if not isinstance(s, int)]:
-        if size is None or size not in left:
-            return None
-        left.remove(size)
-    symbols = [size for size in left if not isinstance(size, int)]
-    number = math.prod(size for size in left if isinstance(size, int))
-    divisor = math.prod(size for size in others if isinstance(size, int))
-    if not divisor or number % divisor or len(symbols) > 1:
+    """What is left of a product of sizes when others are divided out; None where that is no size."""
+    known, divisors = ([size for size in sizes if size is not None] for sizes in (all_sizes, others))
+    if len(known) < len(all_sizes) or len(divisors) < len(others):
         return None
-    if not symbols:
-        return number // divisor
-    return symbols[0] if number == divisor else None
+    whole, divisor = sums.product(*known), sums.product(*divisors)
+    return None if whole is None or divisor in {None, 0} else sums.quotient(whole, divisor or 1)
+
+
+@text_function
+def joined(attributes: str, kinds: str) -> str:
+    """The type of a Concat; ``kinds`` ends each type with a bar."""
+    found = [parse_kind(text) for text in kinds.split("|")[:-1]]
+    shapes = [kind.shape for kind in found if kind is not None and kind.shape is not None]
+    axis = json.loads(attributes)["axis"]
+    if len(shapes) < len(found) or found[0] is None or not all(len(shape) == len(shapes[0]) for shape in shapes):
+        return DECLINED
+    # The other sizes are the same in all parts: any of them tells.
+    shape = [min(sizes, key=_precision) for sizes in zip(*shapes, strict=True)]
+    along = [size for part in shapes if (size := part[axis]) is not None]
+    shape[axis] = sums.total(*along) if len(along) == len(shapes) else None
+    return str(TensorType(found[0].dtype, tuple(shape)))
+
+
+def _precision(size: Dimension) -> tuple[bool, bool, int, str]:
+    return size is None, isinstance(size, str), str(size).count(INVENTED), str(size)
+
+
+@text_function
+def flattened(kind: str, attributes: str) -> str:
+    """The type of a Flatten."""
+    before = parse_kind(kind)
+    if before is None or before.shape is None or None in before.shape:
+        return DECLINED
+    axis, sizes = json.loads(attributes).get("axis", 1), [size for size in before.shape if size is not None]
+    at = axis if axis >= 0 else axis + len(sizes)
+    return str(TensorType(before.dtype, (sums.product(*sizes[:at]), sums.product(*sizes[at:]))))

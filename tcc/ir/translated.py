@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _OPSET = 987_654_321
 """Stands for the opset in the texts of the analysis."""
+OPAQUE = "opaque"
+"""What stands for the nodes that no rule names among the names of operators."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class Language:
     common: str
     symbolic: Mapping[str, str]
     transposed_views: str
+    moderates: str
     constancy: Mapping[str, str]
     inference: Mapping[str, str]
+    opaque_inference: str
 
 
 @cache
@@ -65,7 +69,8 @@ def language() -> Language:
         found["declarations"],
         {name: Operator(name, *rest) for name, *rest in found["operators"]},
         {name: Table(*texts) for name, texts in found["tables"].items()},
-        found["common"], found["symbolic"], found["transposed_views"], found["constancy"], found["inference"],
+        found["common"], found["symbolic"], found["transposed_views"], found["moderates"],
+        found["constancy"], found["inference"], found["opaque_inference"],
     )  # fmt: skip
 
 
@@ -102,8 +107,10 @@ def _translate() -> dict[str, Any]:
         "common": "\n".join(map(translator.rules, (analysis.common, analysis.sizes))),
         "symbolic": {name: translator.rules(rules) for name, rules in analysis.SYMBOLIC.items()},
         "transposed_views": translator.rules(analysis.transposed_views),
+        "moderates": translator.rules(analysis.moderates),
         "constancy": {name: translator.rules(analysis.constancy(name)) for name in OPERATORS},
         "inference": {name: translator.rules(analysis.inference(name, _OPSET)) for name in OPERATORS},
+        "opaque_inference": translator.rules(analysis.opaque_inference(_OPSET)),
     }
 
 
@@ -117,7 +124,8 @@ def analysis_for(names: Iterable[str], made: Iterable[str], opset: int) -> list[
         opset: the model's version of the default domain.
     """
     typed = frozenset(names) & language().operators.keys()
-    return list(analysis_parts(typed, BROADCAST.intersection(typed).union(made), opset).values())
+    inferred = BROADCAST.intersection(typed).union(made)
+    return list(analysis_parts(typed, inferred | {OPAQUE} if typed <= inferred else inferred, opset).values())
 
 
 def analysis_parts(names: Iterable[str], inferred: Iterable[str], opset: int) -> dict[str, str]:
@@ -127,8 +135,13 @@ def analysis_parts(names: Iterable[str], inferred: Iterable[str], opset: int) ->
     parts = {"common": known.common}
     if "Transpose" in typed:
         parts["views"] = known.transposed_views
+    if "Softmax" in typed:
+        parts["moderates"] = known.moderates
     parts |= {f"symbolic {name}": known.symbolic[name] for name in typed if name in known.symbolic}
     parts |= {f"constancy {name}": known.constancy[name] for name in typed}
     for name in sorted(set(inferred) & known.operators.keys()):
         parts[f"types {name}"] = known.inference[name].replace(str(_OPSET), str(opset))
+    if OPAQUE in set(inferred):
+        # Types of what rules leave alone follow from symbols too, as all others then do.
+        parts[f"types {OPAQUE}"] = known.opaque_inference.replace(str(_OPSET), str(opset))
     return parts

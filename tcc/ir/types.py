@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tcc.ir import sizes as sums
+
 Dimension = int | str | None
 """A fixed size, a symbol's name, or unknown."""
 
@@ -38,7 +40,10 @@ class TensorType:
 
     def sizes(self, symbols: Mapping[str, int], default: int = 1) -> tuple[int, ...]:
         """Concrete sizes: ``symbols`` for the symbolic dimensions, ``default`` where unknown; () for unknown rank."""
-        return tuple(d if isinstance(d, int) else symbols.get(d or "", default) for d in self.shape or ())
+        return tuple(
+            d if isinstance(d, int) else default if d is None else sums.evaluated(d, symbols, default)
+            for d in self.shape or ()
+        )
 
     def elements(self, symbols: Mapping[str, int], default: int = 1) -> int:
         """The number of elements under ``symbols``."""

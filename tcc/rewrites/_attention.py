@@ -87,6 +87,13 @@ def is_moderate(known: str) -> bool:
     return found is not None and -LARGEST < found < LARGEST
 
 
+@condition
+def shrinks(known: str) -> bool:
+    """A known scalar is at most one, either sign."""
+    found = scalar_of(known)
+    return found is not None and abs(found) <= 1
+
+
 def _fits(mask: str, scores: str) -> tuple[TensorType, tuple[Dimension, ...]] | None:
     """A mask's type and the scores' shape where the mask has their rank or less and widens no leading dimension."""
     found, whole = parse_kind(mask), _single(scores)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from tcc.ir import attributes
+from tcc.ir import sizes as sums
 from tcc.ir.facts import Known, integers, parse_kind, parse_known
 from tcc.ir.host import DECLINED, condition, text_function
+from tcc.ir.sizes import Size
+from tcc.ir.symbolic import size_of
 from tcc.ir.types import Dimension
 
 _MAXIMUM = 2**31 - 1
@@ -101,8 +104,9 @@ def _equal(a: float | str, b: float | str) -> bool | None:
     if isinstance(a, str) and isinstance(b, str):
         return True if a == b else None
     if isinstance(a, str) or isinstance(b, str):
-        number = b if isinstance(a, str) else a
-        return False if isinstance(number, (int, float)) and number < 0 else None
+        number, size = (b, a) if isinstance(a, str) else (a, b)
+        never = isinstance(size, str) and sums.never_negative(size)
+        return False if never and isinstance(number, (int, float)) and number < 0 else None
     return a == b
 
 
@@ -143,31 +147,43 @@ def is_integer_scalar(kind: str) -> bool:
 def computed(operator: str, first: str, second: str) -> str:
     """The result of integer arithmetic on two known values, one of them a scalar or both of one shape."""
     a, b = parse_known(first), parse_known(second)
-    if a is None or b is None or a.dtype != "int64" or b.dtype != "int64" or not (a.is_fixed and b.is_fixed):
+    if a is None or b is None or a.dtype != "int64" or b.dtype != "int64":
         return DECLINED
     if (a.shape != b.shape and a.shape and b.shape) or max(len(a.shape), len(b.shape)) > 1:
         return DECLINED
     length = max(len(a.values), len(b.values))
     pairs = zip(*(v.values * (length if not v.shape else 1) for v in (a, b)), strict=True)
-    results = [_combined(operator, int(x), int(y)) for x, y in pairs]
-    fits = all(result is not None and abs(result) <= _MAXIMUM for result in results)
+    results = [_combined(operator, size_of(x), size_of(y)) for x, y in pairs]
+    fits = all(result is not None and (isinstance(result, str) or abs(result) <= _MAXIMUM) for result in results)
     shape = a.shape or b.shape
     return Known("int64", shape, tuple(r for r in results if r is not None)).text() if fits else DECLINED
 
 
-def _combined(operator: str, x: int, y: int) -> int | None:
+def _combined(operator: str, x: Size, y: Size) -> Size | None:
     """The result; None for a quotient that is not that of positive integers, which runtimes round differently."""
-    if operator == "/":
+    if operator != "/":
+        return sums.product(x, y) if operator == "*" else sums.total(x, y) if operator == "+" else sums.difference(x, y)
+    if isinstance(x, int) and isinstance(y, int):
         return x // y if x >= 0 and y > 0 else None
-    return {"+": x + y, "-": x - y, "*": x * y}[operator]
+    # A divisor that may be 0 is none in a program that runs.
+    return sums.quotient(x, y)
 
 
 @text_function
 def viewed(value: str, kind: str) -> str:
     """A known integer of one element under the shape of this type."""
     found, after = parse_known(value), parse_kind(kind)
-    if found is None or after is None or found.dtype != "int64" or len(found.values) != 1 or not found.is_fixed:
+    if found is None or after is None or found.dtype != "int64" or len(found.values) != 1:
         return DECLINED
     if not after.is_static or after.dtype != "int64":
         return DECLINED
     return Known("int64", after.sizes({}), found.values).text()
+
+
+@text_function
+def symbolic(value: str, rank: int) -> str:
+    """The size, not a number, that a known integer of one element and of this rank is."""
+    found = parse_known(value)
+    if found is None or found.dtype != "int64" or found.shape != (1,) * rank or len(found.values) != 1:
+        return DECLINED
+    return found.values[0] if isinstance(found.values[0], str) else DECLINED

@@ -14,12 +14,11 @@ from tcc.ir.language import (
     Cast,
     Concat,
     Expand,
-    Gather,
     IsNaN,
     MatMul,
     Mul,
+    Pad,
     Reshape,
-    Slice,
     Softmax,
     Sub,
     Tensor,
@@ -47,7 +46,7 @@ GROUPED = "Ainslie et al., GQA, 2023; ONNX operator specification, Attention"
 FIRST = 23
 SWAP = '{"perm":[0,1,3,2]}'
 LOW, ZERO = '["float32",[],[-1e+37]]', '["float32",[],[0.0]]'
-SMALL, ALL, ROWS = map(String, (MODERATE, "all", "rows"))
+SMALL, ALL, ROWS, FACTOR = map(String, (MODERATE, "all", "rows", "factor"))
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, m: Tensor, n: String) -> Tensor:
@@ -72,14 +71,19 @@ def attention_without_mask(
     )  # fmt: skip
 
 
-def _masks(t: Tensor, m: Tensor, c: Tensor, x: Tensor, y: Tensor, a: String, z: String, w: String, k: String,
+def _masks(t: Tensor, m: Tensor, c: Tensor, d: Tensor, x: Tensor, y: Tensor, a: String, z: String, w: String, k: String,
            ) -> Rewrites:  # fmt: skip
     """Which tensors are masks without infinities and without a type's lowest number, which hides all it is added to."""
     same = form(m, x, SMALL, ALL)
-    for moved in (Reshape(x, c, a), Expand(x, c, a), Slice(x, c, y, absent(), absent(), a), Gather(x, c, a)):
-        yield rule(eq(t).to(moved), form(x, x, SMALL, ALL)).then(form(t, t, SMALL, ALL))
-    yield rule(eq(t).to(Transpose(x, a)), form(x, x, SMALL, ALL)).then(form(t, t, SMALL, ALL))
-    yield rule(eq(t).to(MatMul(x, y)), eq(k).to(kind(t)), when.is_single(k)).then(form(t, t, SMALL, ALL))
+    yield rule(eq(t).to(Pad(x, c, d, y, a)), form(x, x, SMALL, ALL), eq(z).to(known(d)), attention.is_moderate(z)).then(
+        form(t, t, SMALL, ALL)
+    )
+    shrunk = eq(z).to(known(c)), attention.shrinks(z)
+    yield rule(eq(t).to(Mul(x, c)), form(x, x, SMALL, ALL), *shrunk).then(form(t, t, SMALL, ALL))
+    # An integer is below 2 ** 63, so that its product with a number that is a factor is moderate.
+    integer = eq(k).to(kind(x)), when.is_integer(k), form(y, y, SMALL, FACTOR)
+    for product in (Mul(Cast(x, a), y), Mul(y, Cast(x, a))):
+        yield rule(eq(t).to(product), *integer).then(form(t, t, SMALL, ALL))
     # What depends on a chosen number keeps its value, or takes one that hides as much and is not the lowest.
     numbers = eq(z).to(known(x)), eq(w).to(known(y))
     yield rule(eq(t).to(Where(c, x, y)), *numbers, attention.is_moderate(z), attention.is_moderate(w)).then(
@@ -111,7 +115,7 @@ def attention_with_mask(
     M has the scores' last two dimensions, or is repeated for every query. A type's lowest number, which runtimes take
     for minus infinity, becomes -1e37: it hides every score up to 1e29 as the lowest does.
     """
-    yield from _masks(t, m, c, x, y, a, z, w, ks)
+    yield from _masks(t, m, c, d, x, y, a, z, w, ks)
     single = eq(ks).to(kind(s)), when.is_single(ks)
     for total in (Add(s, x), Add(x, s)):
         yield rule(eq(q).to(Softmax(t, a)), eq(t).to(total), form(m, x, SMALL, ALL), *single).then(masked(t, s, m))

@@ -70,6 +70,13 @@ def slice_of_shape(
     ).then(set_(known(t)).to(n))
 
 
+@exact(Equality.BITS, SYMBOLS, "Shape")
+def sizes_of_one_value(t: Tensor, v: String, n: String) -> Rewrites:
+    """Integers that are the same sum of products of sizes, whatever the sizes, are one value."""
+    yield rule(eq(v).to(known(t)), *given(n, sizes.symbolic(v, 1))).then(union(t).with_(dimension(n)))
+    yield rule(eq(v).to(known(t)), *given(n, sizes.symbolic(v, 0))).then(union(t).with_(dimension_scalar(n)))
+
+
 @exact(Equality.BITS, SYMBOLS, VIEWS, "Gather", "Shape")
 def view_of_size(t: Tensor, x: Tensor, n: String, k: String) -> Rewrites:
     """A size as a scalar and as a vector of one are views of each other."""

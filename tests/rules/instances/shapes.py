@@ -14,6 +14,7 @@ COMPANIONS = {
     "where_on_shapes": ("size_of_symbol", "shape_from_sizes", "entry_of_shape"),
     "shape_from_sizes": ("size_of_symbol", "entry_of_shape"),
     "entry_of_shape": ("size_of_symbol", "shape_from_sizes"),
+    "sizes_of_one_value": ("size_arithmetic", "size_of_symbol"),
     "size_arithmetic": ("gather_of_shape",),
 }
 
@@ -274,3 +275,43 @@ def size_arithmetic__negative(draw: Draw) -> onnx.ModelProto:
     less = draw.node("Sub", size, draw.constant(np.array(7, np.int64)))
     quotient = draw.node("Div", less, draw.constant(np.array(2, np.int64)))
     return draw.model(draw.node("Mul", x, draw.node("Cast", quotient, to=1)))
+
+
+def _sizes_of(draw: Draw, x: Value, declared: list[str | int]) -> tuple[Value, Value]:
+    first, second = (_gathered(draw, x, declared.index(symbol)) for symbol in ("n", "m"))
+    return first, second
+
+
+def sizes_of_one_value(draw: Draw) -> onnx.ModelProto:
+    """A sum or product of sizes that is written in two ways."""
+    draw.versions(11)
+    (x, first), (y, second) = _symbolic(draw), _symbolic(draw)
+    (n, m), (o, p) = _sizes_of(draw, x, first), _sizes_of(draw, y, second)
+    two = draw.constant(np.array(2, np.int64))
+    pairs = [
+        (draw.node("Add", n, m), draw.node("Add", p, o)),
+        (draw.node("Mul", n, two), draw.node("Add", o, o)),
+        (
+            draw.node("Mul", draw.node("Add", n, m), two),
+            draw.node("Add", draw.node("Add", o, p), draw.node("Add", p, o)),
+        ),
+        (draw.node("Sub", draw.node("Add", n, m), n), p),
+        (draw.node("Div", draw.node("Mul", n, m), m), o),
+    ]
+    made = [draw.node("Cast", size, to=onnx.TensorProto.FLOAT) for size in draw.choice(pairs)]
+    return draw.model(draw.node("Add", *made), *made)
+
+
+def sizes_of_one_value__of_others(draw: Draw) -> onnx.ModelProto:
+    """Sizes that are alike, and a quotient that leaves something over."""
+    draw.versions(11)
+    (x, first), (y, second) = _symbolic(draw), _symbolic(draw)
+    (n, m), (o, p) = _sizes_of(draw, x, first), _sizes_of(draw, y, second)
+    two = draw.constant(np.array(2, np.int64))
+    pairs = [
+        (draw.node("Add", n, m), draw.node("Mul", o, p)),
+        (draw.node("Mul", draw.node("Div", p, two), two), m),
+        (draw.node("Sub", n, m), draw.node("Sub", p, o)),
+    ]
+    made = [draw.node("Cast", size, to=onnx.TensorProto.FLOAT) for size in draw.choice(pairs)]
+    return draw.model(draw.node("Add", *made), *made)

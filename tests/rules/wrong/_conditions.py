@@ -100,6 +100,14 @@ def sliced(kind: str, starts: str, ends: str) -> str:
     return integers(found.sizes({})[int(first.values[0]) : int(last.values[0])])
 
 
+@text_function
+def first_symbol(known: str) -> str:
+    """The first symbol of a known size."""
+    value = parse_known(known)
+    first = value.values[0] if value is not None and len(value.values) == 1 else 0
+    return first.partition("+")[0].rpartition("*")[2] if isinstance(first, str) else DECLINED
+
+
 @condition
 def is_vector_of_one(known: str) -> bool:
     """A known value is a vector of one."""

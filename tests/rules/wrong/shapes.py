@@ -7,7 +7,21 @@ from __future__ import annotations
 from egglog import String, eq, rewrite, rule, set_, union
 
 from tcc.ir.host import given
-from tcc.ir.language import Div, Equal, Gather, Shape, Slice, Sub, Tensor, Where, dimension, kind, known, literal
+from tcc.ir.language import (
+    Div,
+    Equal,
+    Gather,
+    Shape,
+    Slice,
+    Sub,
+    Tensor,
+    Where,
+    dimension,
+    dimension_scalar,
+    kind,
+    known,
+    literal,
+)  # fmt: skip
 from tcc.rewrites import _shapes as sizes
 from tests.rules.wrong import _conditions as flawed
 from tests.rules.wrong._seeding import Rewrites, seeded
@@ -51,3 +65,9 @@ def size_arithmetic__turned(t: Tensor, a: Tensor, b: Tensor, x: String, y: Strin
         yield rule(
             eq(t).to(made), eq(x).to(known(a)), eq(y).to(known(b)), *given(n, sizes.computed(String(operator), y, x))
         ).then(set_(known(t)).to(n))
+
+
+@seeded
+def sizes_of_one_value__of_a_symbol(t: Tensor, v: String, n: String) -> Rewrites:
+    """What has a symbol in it is the symbol's size."""
+    yield rule(eq(v).to(known(t)), *given(n, flawed.first_symbol(v))).then(union(t).with_(dimension_scalar(n)))
