@@ -40,7 +40,7 @@ def shape_in(dtype: int) -> onnx.ModelProto:
 def test_a_shape_is_known_in_its_own_type_only(dtype: int) -> None:
     known = annotate(load(shape_in(dtype))).known
     assert ("m" in known) == (dtype == TensorProto.INT64)
-    assert known["w"] == facts.Known("int64", (4,), ("n", 3, 1, 1)).text()
+    assert known["w"] == ("n", 3, 1, 1)
 
 
 @pytest.mark.parametrize("dtype", [TensorProto.INT32, TensorProto.FLOAT])
