@@ -148,7 +148,8 @@ def _symbolic_reshape(
 
 SYMBOLIC = {
     "Shape": ruleset(_symbolic_shape), "Range": ruleset(_symbolic_range), "Slice": ruleset(_symbolic_slice),
-    "Concat": ruleset(_symbolic_concat), "Flatten": ruleset(_symbolic_flatten), "Expand": ruleset(_symbolic_expand), "Reshape": ruleset(_symbolic_reshape),
+    "Concat": ruleset(_symbolic_concat), "Flatten": ruleset(_symbolic_flatten),
+    "Expand": ruleset(_symbolic_expand), "Reshape": ruleset(_symbolic_reshape),
 }  # fmt: skip
 """Shapes that are put together of sizes and symbols, and the types that follow from them, by operator."""
 

@@ -59,7 +59,7 @@ def infer_output(operator: str, opset: int, attributes: str, types: str, values:
 def infer_opaque(key: str, opset: int, types: str, output: int) -> str:
     """The type of an output of a node that no rule names; ``types`` ends each input's with a bar."""
     operator, outputs, options = _opaque_parts(key)
-    if not operator:
+    if not operator or not facts.has_plain_attributes(operator, opset):
         return DECLINED
     plain = json.loads(options)
     counted = json.dumps({**plain, facts.OUTPUTS_MARK: len(outputs)})

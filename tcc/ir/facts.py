@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 import onnx
-from onnx import TensorProto, TypeProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, TypeProto, helper, numpy_helper
 
 from tcc.ir.types import Dimension, TensorType
 
@@ -208,6 +208,21 @@ def attribute_type(schema: onnx.defs.OpSchema, name: str) -> int:
 
 
 @lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
+def has_plain_attributes(operator: str, opset: int) -> bool:
+    """Whether ONNX knows an operator, and all its attributes are numbers and texts, or lists of them."""
+    if not onnx.defs.has(operator, opset, ""):
+        return False
+    schema = onnx.defs.get_schema(operator, opset, "")
+    return all(attribute_type(schema, name) in _PLAIN for name in schema.attributes)
+
+
+_PLAIN = frozenset(
+    {AttributeProto.FLOAT, AttributeProto.INT, AttributeProto.STRING}
+    | {AttributeProto.FLOATS, AttributeProto.INTS, AttributeProto.STRINGS}
+)
+
+
 def _type_proto(kind: TensorType) -> TypeProto:
     return helper.make_tensor_type_proto(proto_type(kind.dtype), kind.shape)
 
