@@ -19,7 +19,7 @@ from tcc.passes.manager import Instrument, Outcome, Snapshot
 if TYPE_CHECKING:
     import numpy as np
 
-_AGAIN = 3
+_AGAIN = 2
 """How often a branch is tried again with less of the loss budget."""
 _LESS = (0.1, 0.7)
 """The least and the most of its share of the budget that a branch keeps then; the more, the nearer it came."""
