@@ -58,6 +58,19 @@ def window_tap(layer: Layer) -> Tap | None:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What first stages P [D, p] leave of the windows: P^T G P [p, p], P^T G W [p, M], P^T m [p]."""
+
+    gram: np.ndarray
+    cross: np.ndarray
+    mean: np.ndarray
+
+    def part(self, count: int) -> Seen:
+        """What the first ``count`` of P's columns leave."""
+        return Seen(self.gram[:count, :count], self.cross[:count], self.mean[:count])
+
+
+@dataclass(frozen=True)
 class Windows:
     """A convolution and the moments of what its windows see; ``outputs`` is the spectrum of its outputs."""
 
@@ -103,16 +116,33 @@ class Windows:
             found += self._cp(found)
         return found
 
-    def _form(self, name: str, seen: np.ndarray, last: np.ndarray, stages: tuple[Stage, ...], full: int) -> Form:
-        """A chain by P [D, p] and B [p, M]; ``full`` multiply-accumulates are at the input's resolution."""
-        gap = self.weight - seen @ last
+    @cached_property
+    def _whole(self) -> float:
+        """What the outputs hold: the trace of W^T G W."""
+        return float(np.sum(self.weight * self.cross))
+
+    def _seen(self, first: np.ndarray, count: int) -> Seen:
+        """What a first stage ``first`` [D / count, p] sees, the same at each of ``count`` positions: P = first x I.
+
+        The positions' identity is never multiplied out: that would cost ``count`` times as much.
+        """
+        groups, rank = first.shape
+        half = (first.T @ self.gram.reshape(groups, -1)).reshape(rank * count, groups, count)
+        gram = np.tensordot(half, first, (1, 0)).transpose(0, 2, 1)
+        cross = (first.T @ self.cross.reshape(groups, -1)).reshape(rank * count, -1)
+        mean = (first.T @ self.moments.mean.reshape(groups, -1)).reshape(-1)
+        return Seen(gram.reshape(rank * count, rank * count), cross, mean)
+
+    def _form(self, name: str, seen: Seen, last: np.ndarray, stages: tuple[Stage, ...], full: int) -> Form:
+        """A chain by what P sees and B [p, M]; ``full`` multiply-accumulates are at the input's resolution."""
         bias = self.layer.uses[0].bias
         assert bias is not None
         energy = self.outputs.energy
-        lost = max(0.0, float(np.sum(gap * (self.gram @ gap))))
-        error = float(np.sqrt(lost / energy)) if energy > 0 else 0.0
+        lost = self._whole - 2 * float(np.sum(seen.cross * last)) + float(np.sum(last * (seen.gram @ last)))
+        error = float(np.sqrt(max(0.0, lost) / energy)) if energy > 0 else 0.0
         work = sum(stage.size for stage in stages) + full * (int(np.prod(self.patches.strides)) - 1)
-        return Form(name, stages, (bias + self.moments.mean @ gap,), error, float(work))
+        gap = self.moments.mean @ self.weight - seen.mean @ last
+        return Form(name, stages, (bias + gap,), error, float(work))
 
     def _narrowed(self) -> Iterator[Form]:
         """Tucker-2: 1x1 into fewer channels, the window there, and 1x1 back; or without the last."""
@@ -123,10 +153,13 @@ class Windows:
             count, kernel = self.positions, self.patches.kernel
             tail = 0 if outer == total else outer * total
             below = (self.weight.size - tail) / (self.channels + count * outer)
-            for inner in factors.ranks(spectrum, min(below, self.channels), self.alignment):
-                first = mixed @ spectrum.vectors[0][:, :inner]
-                seen = np.kron(first, np.eye(count))
-                core = factors.regress(seen.T @ (self.gram @ seen), seen.T @ (self.cross @ basis))
+            inners = factors.ranks(spectrum, min(below, self.channels), self.alignment)
+            widest = mixed @ spectrum.vectors[0][:, : max(inners, default=0)]
+            everything = self._seen(widest, count) if inners else None
+            for inner in inners:
+                assert everything is not None
+                first, seen = widest[:, :inner], everything.part(inner * count)
+                core = factors.regress(seen.gram, seen.cross @ basis)
                 ones = (1,) * len(kernel)
                 stages = [
                     _held("Conv", first.T.reshape(inner, self.channels, *ones)),
@@ -156,8 +189,8 @@ class Windows:
         down, across = self._halves()
         for rank in factors.ranks(spectrum, below, self.alignment):
             first = mixed @ vectors[:, :rank]
-            seen = np.einsum("cr,jk->cjrk", first, np.eye(wide)).reshape(len(self.weight), rank * wide)
-            last = factors.regress(seen.T @ (self.gram @ seen), seen.T @ self.cross)
+            seen = self._seen(first, wide)
+            last = factors.regress(seen.gram, seen.cross)
             stages = (
                 _held("Conv", first.T.reshape(rank, channels, high, 1), down),
                 _held("Conv", last.reshape(rank, wide, total).transpose(2, 0, 1)[:, :, None, :], across),
@@ -191,8 +224,8 @@ class Windows:
         a, b, c = parts
         rank = a.shape[1]
         down, across = self._halves()
-        seen = np.einsum("cr,hr,wr->chwr", a, b, c).reshape(len(self.weight), rank)
-        last = factors.regress(seen.T @ (self.gram @ seen), seen.T @ self.cross)
+        seen = self._seen(np.einsum("cr,hr,wr->chwr", a, b, c).reshape(len(self.weight), rank), 1)
+        last = factors.regress(seen.gram, seen.cross)
         stages = (
             _held("Conv", a.T.reshape(rank, -1, 1, 1)),
             _held("Conv", b.T.reshape(rank, 1, -1, 1), {**down, "group": rank}),
