@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
-import onnx_ir
 
 from tcc.ir.channels.groups import Groups
+from tcc.ir.channels.network import reads as reads_of
 from tcc.ir.channels.slicing import Removal, kept
 from tcc.ir.execution import Runner
 from tcc.ir.model import Model
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Boundary:
     rounds, where the least difference of two roundings may become a large one.
 
     Args:
-        reads: of each value one reader, by the name of its first output, and the position of the input.
+        reads: of each value one reader, by the name of its first output, and the position among all that it reads.
         outputs: positions of the graph's outputs that are such values themselves.
     """
 
@@ -35,17 +38,21 @@ class Boundary:
         """None where no node is left out: the outputs are the boundary."""
         graph = groups.network.model.graph
         touched = {value for value, _ in kept(removal)}
+        read = {node: reads_of(node) for node in graph}
+        users: dict[onnx_ir.Value, set[onnx_ir.Node]] = {}
+        for node, values in read.items():
+            for value in values:
+                users.setdefault(value, set()).add(node)
         tail: set[onnx_ir.Node] = set()
         for node in reversed(list(graph)):
-            values = [v for v in (*node.inputs, *node.outputs) if v is not None]
-            users = {use.node for v in node.outputs for use in v.uses()}
-            if not _has_body(node) and not touched.intersection(values) and users <= tail:
+            behind = set().union(*(users.get(v, set()) for v in node.outputs))
+            if not touched.intersection([*read[node], *node.outputs]) and behind <= tail:
                 tail.add(node)
         reads: dict[onnx_ir.Value, tuple[str, int]] = {}
-        for node in graph:
-            for i, value in enumerate(node.inputs if node in tail else ()):
-                producer = None if value is None else value.producer()
-                if value is not None and producer is not None and producer not in tail:
+        made = {v: node for node in graph for v in node.outputs}
+        for node, values in read.items():
+            for i, value in enumerate(values if node in tail else ()):
+                if value in made and made[value] not in tail:
                     reads.setdefault(value, (node.outputs[0].name or "", i))
         outputs = [i for i, v in enumerate(graph.outputs) if v.producer() is not None and v.producer() not in tail]
         return cls(tuple(reads.values()), tuple(outputs)) if tail else None
@@ -57,8 +64,7 @@ class Boundary:
             TccError: where it does not run.
         """
         nodes = {node.outputs[0].name: node for node in model.graph if node.outputs}
-        values = [nodes[name].inputs[i] for name, i in self.reads]
-        names = [v.name or "" for v in values if v is not None]
+        names = [reads_of(nodes[name])[i].name or "" for name, i in self.reads]
         names += [model.graph.outputs[i].name or "" for i in self.outputs]
         proto, weights = model.stripped_proto()
         del proto.graph.output[:]
@@ -66,8 +72,3 @@ class Boundary:
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
         runner = Runner(proto, weights=weights)
         return [runner.run(feed) for feed in feeds]
-
-
-def _has_body(node: onnx_ir.Node) -> bool:
-    bodies = {onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS}
-    return any(attribute.type in bodies for attribute in node.attributes.values())

@@ -98,8 +98,12 @@ def axes_of(link: Tie | Map) -> Iterator[Axis]:
 
 def touched(node: onnx_ir.Node) -> list[onnx_ir.Value]:
     """The values that a node and its bodies read and the node writes."""
+    return list(dict.fromkeys([*reads(node), *(v for v in node.outputs if v.name)]))
+
+
+def reads(node: onnx_ir.Node) -> list[onnx_ir.Value]:
+    """All that a node and its bodies read, in an order that is the same in every copy of it."""
     found = [v for v in node.inputs if v is not None]
-    found += [v for v in node.outputs if v.name]
     for attribute in node.attributes.values():
         if attribute.type == onnx_ir.AttributeType.GRAPH:
             bodies = [attribute.as_graph()]
@@ -110,4 +114,4 @@ def touched(node: onnx_ir.Node) -> list[onnx_ir.Value]:
         for body in bodies:
             found += [v for inner in body.all_nodes() for v in inner.inputs if v is not None]
             found += list(body.outputs)
-    return list(dict.fromkeys(found))
+    return found
