@@ -44,6 +44,8 @@ class Costs:
     groups: Groups
     target: Target
     _touched: dict[Group, tuple[list[Site], list[onnx_ir.Value]]] = field(default_factory=dict)
+    _shapes: dict[onnx_ir.Node, list[Axis]] = field(default_factory=dict)
+    _prices: dict[tuple[onnx_ir.Node, tuple[int | None, ...]], Cost] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._roofline = Roofline(self.target)
@@ -69,18 +71,32 @@ class Costs:
     def _of(self, sites: Iterable[Site], constants: Iterable[onnx_ir.Value], counts: Mapping[Axis, int]) -> Cost:
         total = Cost()
         for site in sites:
-            node = site.node
-            attributes = {name: a.value for name, a in node.attributes.items() if not a.is_ref()}
-            inputs = [None if v is None else self._type(v, counts) for v in node.inputs]
-            outputs = [self._type(v, counts) for v in node.outputs]
-            constant = [v is not None and v.const_value is not None for v in node.inputs]
-            price = self._roofline.price(node.op_type, attributes, inputs, outputs, constant)
-            total += Cost(price.operations, price.seconds)
+            axes = self._axes(site)
+            key = (site.node, tuple([counts.get(axis) for axis in axes]))
+            if key not in self._prices:
+                self._prices[key] = self._price(site, counts)
+            total += self._prices[key]
         nbytes = 0.0
         for value in constants:
             kind = self._type(value, counts)
             nbytes += 0.0 if kind is None else kind.nbytes({})
         return total + Cost(nbytes=nbytes)
+
+    def _axes(self, site: Site) -> list[Axis]:
+        if site.node not in self._shapes:
+            values = dict.fromkeys(v for v in (*site.node.inputs, *site.node.outputs) if v is not None)
+            known = self.groups.network.sizes.shapes
+            self._shapes[site.node] = [(v, a) for v in values for a in range(len(known.get(v, ())))]
+        return self._shapes[site.node]
+
+    def _price(self, site: Site, counts: Mapping[Axis, int]) -> Cost:
+        node = site.node
+        attributes = {name: a.value for name, a in node.attributes.items() if not a.is_ref()}
+        inputs = [None if v is None else self._type(v, counts) for v in node.inputs]
+        outputs = [self._type(v, counts) for v in node.outputs]
+        constant = [v is not None and v.const_value is not None for v in node.inputs]
+        price = self._roofline.price(node.op_type, attributes, inputs, outputs, constant)
+        return Cost(price.operations, price.seconds)
 
     def _type(self, value: onnx_ir.Value, counts: Mapping[Axis, int]) -> TensorType | None:
         shape = self.groups.network.sizes.shapes.get(value)

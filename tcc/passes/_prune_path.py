@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class Path:
     measure: Callable[[Cost], float]
     minimum: int
     align: int
+    _gone: dict[tuple[Group, float], np.ndarray] = field(default_factory=dict, repr=False)
 
     def removal(self, shares: Shares) -> dict[Group, np.ndarray]:
         """The units that are gone at given parts of the groups."""
@@ -65,7 +66,10 @@ class Path:
         return {g: removed for g, removed in found.items() if removed.any()}
 
     def _removed(self, group: Group, share: float) -> np.ndarray:
-        return aligned(least(self.scores[group], share, group, self.minimum), self.scores[group], self.align)
+        if (group, share) not in self._gone:
+            chosen = least(self.scores[group], share, group, self.minimum)
+            self._gone[group, share] = aligned(chosen, self.scores[group], self.align)
+        return self._gone[group, share]
 
     def loss(self, group: Group, share: float) -> float:
         """The squared loss that is predicted for shrinking one group to a part of the grid."""
