@@ -26,11 +26,11 @@ class TypedForms:
         self._snapshots = outcome.snapshots
         self._same_bits = [s for s in outcome.snapshots if outcome.promise(s) is Effect.BITS]
         self.first = outcome.snapshots[0].model()
-        annotate(self.first)
+        annotate(self.first, outcome.snapshots[0].proto)
         self.last = self.first
         if len(outcome.snapshots) > 1:
             self.last = outcome.model
-            annotate(self.last)
+            annotate(self.last, outcome.snapshots[-1].proto)
 
     def of(self, snapshot: Snapshot) -> Model:
         """The model of a snapshot."""
@@ -38,7 +38,7 @@ class TypedForms:
         if (index := self._snapshots.index(snapshot)) in known:
             return known[index]
         model = snapshot.model()
-        annotate(model)
+        annotate(model, snapshot.proto)
         return model
 
     def predicted_seconds(self, snapshot: Snapshot) -> float:

@@ -145,6 +145,8 @@ class Programs:
     def _searched(self, bench: Bench, start: Outcome, rest: tuple[Pass, ...], nbytes: int) -> Outcome:
         asked = self.asked
         if not self._is_searched(rest):
+            if not rest:
+                return start
             return search.joined(start, extend(bench, start.snapshots[-1], rest, instruments=asked.instruments))
         branches, suffix = self._branches(rest)
         if asked.level and self.samples and self.loss.evaluation is None:

@@ -35,6 +35,7 @@ class _Outcome:
 
     shapes: Shapes
     feeds: list[Feed]
+    outputs: list[list[Value]]
     depends: bool
     finite: bool
 
@@ -68,7 +69,7 @@ class _Search:
                 except TccError as reason:
                     self.reasons.append(reason)
                 else:
-                    yield _Outcome(sizes, feeds, _depends(outputs), all(_finite(value) for value in outputs))
+                    yield _Outcome(sizes, feeds, outputs, _depends(outputs), all(_finite(value) for value in outputs))
 
     def _feeds(self, sizes: Shapes, style: Style) -> list[Feed]:
         domains = {port.name: domain(self.uses, port.name, sizes) for port in self.ports}
@@ -96,11 +97,17 @@ def exercise_feeds(
 
     Raises ``TccError``: E0603 where no candidate runs, and what ``Runner`` raises where the model does not load.
     """
-    runner = runner or Runner(model)
+    return exercised(model, runner or Runner(model), seed=seed, symbols=symbols, count=count)[0]
+
+
+def exercised(
+    model: ModelProto, runner: Runner, *, seed: int = 0, symbols: Mapping[str, int] | None = None, count: int = 2
+) -> tuple[list[Feed], list[list[Value]]]:
+    """The inputs of ``exercise_feeds``, and what the model makes of them."""
     model = inliner.inline_local_functions(model) if model.functions else model
     ports = inputs(model)
     if not ports:
-        return [{} for _ in range(count)]
+        return [{} for _ in range(count)], [runner.run({}) for _ in range(count)]
     search = _Search(runner, ports, Uses.of(model), seed, count)
     shapes = list(guesses(ports, search.uses, symbols or {}))
     found = next(search.outcomes(shapes, STYLES[:1]), None)
@@ -108,13 +115,13 @@ def exercise_feeds(
     if found is None:
         raise _nothing_runs(runner, ports, search.reasons[0])
     if found.grade == _WANTED:
-        return found.feeds
+        return found.feeds, found.outputs
     best = found
     for other in search.outcomes([found.shapes], STYLES[1:]):
         best = other if other.grade > best.grade else best
         if best.grade == _WANTED:
             break
-    return best.feeds
+    return best.feeds, best.outputs
 
 
 def depends_on_inputs(runner: Runner, feeds: Sequence[Mapping[str, Value]]) -> bool:

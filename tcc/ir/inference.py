@@ -34,13 +34,19 @@ class Annotation:
     outputs: dict[str, TensorType] = field(default_factory=dict)
 
 
-def annotate(model: Model) -> Annotation:
+def annotate(model: Model, proto: onnx.ModelProto | None = None) -> Annotation:
     """Set the type of every inner value that inference can tell, in place.
+
+    ``proto`` is the model without its large weights, where the caller has it; it is left as it is.
 
     To make ONNX's data propagation tell the value of a shape, the shape is given to a ``ConstantOfShape``, whose
     output's inferred dimensions are that value.
     """
-    proto, _ = model.stripped_proto()
+    if proto is None:
+        proto, _ = model.stripped_proto()
+    else:
+        given, proto = proto, onnx.ModelProto()
+        proto.CopyFrom(given)
     probed = _add_probes(proto)
     for output in proto.graph.output:
         output.type.tensor_type.ClearField("shape")

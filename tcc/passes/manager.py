@@ -95,11 +95,13 @@ class _Run:
     stages: Stages | None = None
     records: list[Record] = field(default_factory=list)
     size: Size = field(init=False)
+    marks: tuple[int, ...] = field(init=False)
+    """What tells a model whose size may have changed from one whose size has not."""
     settled: set[Pass] = field(default_factory=set)
     """Passes that have nothing left to do."""
 
     def __post_init__(self) -> None:
-        self.size = Size.of(self.model)
+        self.size, self.marks = Size.of(self.model), _marks(self.model)
 
     def step(self, step: Pass) -> None:
         """Run one pass; the hook follows."""
@@ -107,7 +109,9 @@ class _Run:
         result = self._result(step)
         seconds = time.perf_counter() - started
         self.model = result.model
-        before, self.size = self.size, Size.of(self.model)
+        before = self.size
+        if result.changed or _marks(self.model) != self.marks:
+            self.size, self.marks = Size.of(self.model), _marks(self.model)
         # A pass that says it changed nothing is believed as far as can be seen.
         changed = result.changed or self.size != before
         self.settled = {*(() if changed else self.settled), *((step,) if step.settles else ())}
@@ -138,6 +142,10 @@ class _Run:
         verification = self.verifier.verify(after, step.promises) if self.verifier else None
         self.snapshots.append(after)
         return verification
+
+
+def _marks(model: Model) -> tuple[int, ...]:
+    return (model.node_count, *map(id, model.constants()))
 
 
 def run_passes(
