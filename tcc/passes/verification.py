@@ -83,11 +83,12 @@ class Verifier:
     def _start(self) -> None:
         runner = self.original.runner()
         if not self.feeds:
-            made = feeds.exercise_feeds(self.original.proto, runner, symbols=self.symbols)
+            made, self._first = feeds.exercised(self.original.proto, runner, symbols=self.symbols)
             self.feeds = tuple(made)
             # What has drawn before draws other numbers than what has not.
             runner = self.original.runner() if self._drawn else runner
-        self._first = [runner.run(feed) for feed in self.feeds]
+        if not self._first or self._drawn:
+            self._first = [runner.run(feed) for feed in self.feeds]
         same = [compare(a, b, bits=False, rtol=feeds.SENSITIVITY).equal for a, b in pairwise(self._first)]
         if same and all(same) and self.original.signature.inputs:
             message = "the outputs do not depend on the inputs that were tried, so that equal outputs prove little"
