@@ -254,7 +254,7 @@ def test_errors_of_the_user_pass_through(tmp_path: Path) -> None:
 
 def test_inputs_are_made_once_and_the_original_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made, loaded = [], []
-    exercise, initialise = feeds.exercise_feeds, execution.Runner.__init__
+    exercise, initialise = feeds.exercised, execution.Runner.__init__
 
     def counted(*arguments: Any, **options: Any) -> Any:
         made.append(1)
@@ -264,7 +264,7 @@ def test_inputs_are_made_once_and_the_original_is_loaded_once(monkeypatch: pytes
         loaded.append(options.get("optimise", False))
         initialise(self, *arguments, **options)
 
-    monkeypatch.setattr(feeds, "exercise_feeds", counted)
+    monkeypatch.setattr(feeds, "exercised", counted)
     monkeypatch.setattr(execution.Runner, "__init__", counted_runner)
     run(Edited("nothing"), Edited("nudge", "value"), "canonicalize")
     assert len(made) == 1
