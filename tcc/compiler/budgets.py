@@ -45,7 +45,7 @@ class Budgets:
         if self.nbytes is not None and cost.nbytes > (limit := self.nbytes.of(original.nbytes)):
             yield f"it takes {cost.nbytes:,.0f} bytes, the budget is {limit:,.0f}"
         if timed and self.seconds is not None and cost.run > (limit := self.seconds.of(original.run)):
-            how = "predicted" if cost.measured is None else "measured"
+            how = "predicted" if cost.measured is None else "as measured, at most"
             yield f"a run takes {cost.run * 1e6:.4g} µs ({how}), the budget is {limit * 1e6:.4g} µs"
         if self.memory is not None and cost.memory > (limit := self.memory.of(original.memory)):
             yield f"it needs {cost.memory:,.0f} bytes of memory (predicted), the budget is {limit:,.0f}"

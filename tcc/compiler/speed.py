@@ -25,6 +25,8 @@ MARGIN = 0.03
 """The part by which a form has to be slower, at the near end of its interval, before it is refused: one thread."""
 WALL_MARGIN = 0.15
 """The same for all threads at once, which other processes disturb: it finds what threads do not speed up."""
+SPARE = 0.03
+"""The part of a budget of time that is left unused."""
 PREDICTED_MARGIN = 0.02
 """The same of a prediction, whose unit is what one program is predicted to take against another."""
 
@@ -124,8 +126,8 @@ class SpeedGate:
     def seconds(self, snapshot: Snapshot, limit: Limit | None) -> float | None:
         """At most how many seconds a run of a form takes, as far as a limit asks; None where nothing is measured.
 
-        The far end of the interval: what is called within the limit is. For a relative limit the unit is the
-        input's own time.
+        The far end of the interval with ``SPARE`` on top: what is called within the limit still is when it is
+        measured again, on a machine that is busy in another way. For a relative limit the unit is the input's own time.
 
         Raises:
             TccError: what loading and running raise.
@@ -134,8 +136,8 @@ class SpeedGate:
             return None
         files, original = self.written.files(snapshot), self.written.files(self.written.original)
         if not limit.relative:
-            return self.timing.seconds(files, limit.value, self.threads).high
+            return (1 + SPARE) * self.timing.seconds(files, limit.value / (1 + SPARE), self.threads).high
         unit = self.timing.seconds(original, 0.0, self.threads).value
         if snapshot is self.written.original:
             return unit
-        return unit * self.timing.ratio(original, files, limit.value, self.threads).high
+        return (1 + SPARE) * unit * self.timing.ratio(original, files, limit.value / (1 + SPARE), self.threads).high
