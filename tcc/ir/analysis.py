@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from egglog import RewriteOrRule, Ruleset, String, eq, i64, join, rule, ruleset, set_, union, var
 
 from tcc.ir.fact_functions import (
+    has_several,
     infer_first,
     infer_opaque,
     infer_output,
+    is_coefficient,
     is_deterministic,
     is_fixed,
     is_single,
@@ -18,6 +20,7 @@ from tcc.ir.fact_functions import (
 )
 from tcc.ir.host import given
 from tcc.ir.language import (
+    COEFFICIENT,
     MODERATE,
     OPERATORS,
     Add,
@@ -152,6 +155,14 @@ SYMBOLIC = {
     "Expand": ruleset(_symbolic_expand), "Reshape": ruleset(_symbolic_reshape),
 }  # fmt: skip
 """Shapes that are put together of sizes and symbols, and the types that follow from them, by operator."""
+
+
+@ruleset
+def coefficients(c: Tensor, k: String) -> Iterator[RewriteOrRule]:
+    """Which constants change what they multiply, and keep it a number: a scalar as its value tells, and any other."""
+    found = form(c, c, String(COEFFICIENT), String(""))
+    yield rule(constant(c), eq(k).to(known(c)), is_coefficient(k)).then(found)
+    yield rule(constant(c), eq(k).to(kind(c)), has_several(k)).then(found)
 
 
 @ruleset

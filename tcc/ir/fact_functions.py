@@ -83,6 +83,20 @@ def is_fixed(value: str) -> bool:
 
 
 @condition
+def is_coefficient(value: str) -> bool:
+    """Whether no element of a known value is 0, and some element is not 1."""
+    known_value = facts.parse_known(value)
+    return known_value is not None and 0 not in known_value.values and any(v != 1 for v in known_value.values)
+
+
+@condition
+def has_several(kind: str) -> bool:
+    """Whether a tensor has more elements than one."""
+    found = facts.parse_kind(kind)
+    return found is not None and found.is_static and found.elements({}) > 1
+
+
+@condition
 def is_single(kind: str) -> bool:
     """Whether the element type is single precision."""
     return kind.startswith("float32[")

@@ -123,10 +123,17 @@ masked: Callable[[Tensor, Tensor, Tensor], Unit] = relation("masked", Tensor, Te
 """Fact: the first tensor has the softmax of the sum of the second and of the third, a mask without infinities."""
 form = relation("form", Tensor, Tensor, String, String)
 """Fact: the first tensor is the formula of this name of the second, under these attributes: a step of a pattern."""
+COEFFICIENT = "coefficient"
+"""The form of a constant that is no 0 and no 1: with these, ever new sums and products of constants are one value."""
 MODERATE = "moderate"
 """The form of a tensor whose elements are finite and far from the largest number; with ``ROWS``, only those that
 decide a softmax over the last axis: each row has such an element, and no NaN; with ``FACTOR``, those whose product with
 any integer is moderate."""
+
+
+def coefficients(*tensors: Tensor) -> tuple[Any, ...]:
+    """The facts that tensors are constants, and neither 0 nor 1."""
+    return tuple(form(tensor, tensor, String(COEFFICIENT), String("")) for tensor in tensors)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def constant(number: int) -> int:
     return 2 << 2 * number
 
 
-_CONSTANTS = sum(constant(n) for n in range(1024))
+CONSTANTS = sum(constant(n) for n in range(1024))
 """The bits of everything that depends on no input."""
 
 
@@ -74,13 +74,13 @@ class Reach:
         given = list(inputs)
         made = 0
         for fixed in (True, False):
-            possible = all(m & _CONSTANTS for _, m in given) if fixed else any(m & ~_CONSTANTS for _, m in given)
+            possible = all(m & CONSTANTS for _, m in given) if fixed else any(m & ~CONSTANTS for _, m in given)
             if not possible:
                 continue
             made |= self.bit(operator, constant_=fixed)
             below = self.edges.setdefault((operator, fixed), {})
             for at, found in given:
-                below[at] = below.get(at, 0) | (found & _CONSTANTS if fixed else found)
+                below[at] = below.get(at, 0) | (found & CONSTANTS if fixed else found)
         self.present |= made
         self.names.add(operator)
         return made
@@ -112,10 +112,10 @@ class Reach:
             if shapes := self.both("Shape"):
                 self.join(shapes | self.leaf("literal", constant_=True))
             # A list of sizes may turn out to be numbers.
-            if (joined := self.both("Concat")) and self._below("Concat", 0) & self.valued & ~_CONSTANTS:
+            if (joined := self.both("Concat")) and self._below("Concat", 0) & self.valued & ~CONSTANTS:
                 self.told |= joined
                 self.join(joined | self.leaf("literal", constant_=True))
-            if any(g & _CONSTANTS and g & ~_CONSTANTS for g in self.groups.values()):
+            if any(g & CONSTANTS and g & ~CONSTANTS for g in self.groups.values()):
                 self._fix()
 
     def _size(self) -> int:
@@ -125,8 +125,8 @@ class Reach:
         """Nodes all of whose inputs may be constant now may be so too."""
         for operator, fixed in list(self.edges):
             below = {at: self.whole(found) for at, found in self.edges[operator, fixed].items()}
-            if not fixed and all(found & _CONSTANTS for found in below.values()):
-                self.add(operator, ((at, found & _CONSTANTS) for at, found in below.items()))
+            if not fixed and all(found & CONSTANTS for found in below.values()):
+                self.add(operator, ((at, found & CONSTANTS) for at, found in below.items()))
                 self.join(self.both(operator))
 
     @property
@@ -167,7 +167,7 @@ class Reach:
             for c, held in self._row(row):
                 found[c] = found.get(c, ANYTHING) & held
         for c in query.constant:
-            found[c] = found.get(c, self.present) & _CONSTANTS
+            found[c] = found.get(c, self.present) & CONSTANTS
         for c in query.known:
             found[c] = found.get(c, self.present) & self.valued
         holding: dict[int, int] = {}
@@ -188,7 +188,7 @@ class Reach:
             return False
         if query.told or query.given or not query.writes or _MOVING.intersection(query.writes):
             return True
-        return any(found.get(c, self.present) & ~_CONSTANTS for c, _ in query.unions)
+        return any(found.get(c, self.present) & ~CONSTANTS for c, _ in query.unions)
 
     def apply(self, query: Query) -> None:
         """Add what a command adds where it matches."""

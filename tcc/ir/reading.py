@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tcc.ir import translated
 from tcc.ir.importing import is_pure
 from tcc.ir.queries import FORM
-from tcc.ir.reach import ANYTHING, Reach
+from tcc.ir.reach import ANYTHING, CONSTANTS, Reach
 from tcc.ir.tables import Tables
 
 _Node = tuple[str, bool, list[int], tuple[str, int]]
@@ -49,6 +49,7 @@ class _Reading:
         self.found.told = 0
         for number in known - fixed:
             self.found.told |= self._bits(number)
+        self.found.relate(f'{FORM}:"coefficient"', (CONSTANTS, CONSTANTS))
         if self.found.both("Softmax"):
             # The analysis finds such tensors, wherever they stand.
             self.found.relate(f'{FORM}:"moderate"', (ANYTHING, ANYTHING))

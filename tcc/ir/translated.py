@@ -56,6 +56,7 @@ class Language:
     symbolic: Mapping[str, str]
     transposed_views: str
     moderates: str
+    coefficients: str
     constancy: Mapping[str, str]
     inference: Mapping[str, str]
     opaque_inference: str
@@ -69,7 +70,7 @@ def language() -> Language:
         found["declarations"],
         {name: Operator(name, *rest) for name, *rest in found["operators"]},
         {name: Table(*texts) for name, texts in found["tables"].items()},
-        found["common"], found["symbolic"], found["transposed_views"], found["moderates"],
+        found["common"], found["symbolic"], found["transposed_views"], found["moderates"], found["coefficients"],
         found["constancy"], found["inference"], found["opaque_inference"],
     )  # fmt: skip
 
@@ -108,6 +109,7 @@ def _translate() -> dict[str, Any]:
         "symbolic": {name: translator.rules(rules) for name, rules in analysis.SYMBOLIC.items()},
         "transposed_views": translator.rules(analysis.transposed_views),
         "moderates": translator.rules(analysis.moderates),
+        "coefficients": translator.rules(analysis.coefficients),
         "constancy": {name: translator.rules(analysis.constancy(name)) for name in OPERATORS},
         "inference": {name: translator.rules(analysis.inference(name, _OPSET)) for name in OPERATORS},
         "opaque_inference": translator.rules(analysis.opaque_inference(_OPSET)),
@@ -135,6 +137,8 @@ def analysis_parts(names: Iterable[str], inferred: Iterable[str], opset: int) ->
     parts = {"common": known.common}
     if "Transpose" in typed:
         parts["views"] = known.transposed_views
+    if "Mul" in typed:
+        parts["coefficients"] = known.coefficients
     if "Softmax" in typed:
         parts["moderates"] = known.moderates
     parts |= {f"symbolic {name}": known.symbolic[name] for name in typed if name in known.symbolic}

@@ -17,6 +17,7 @@ from tcc.ir.language import (
     Reshape,
     Tensor,
     absent,
+    coefficients,
     constant,
     kind,
     literal,
@@ -62,9 +63,9 @@ def shift_before_conv(x: Tensor, w: Tensor, b: Tensor, c: Tensor, a: String, k: 
 @exact(Equality.VALUE, LINEAR, "MatMul|Gemm", "Mul")
 def scale_before_product(x: Tensor, w: Tensor, b: Tensor, c: Tensor, a: String, k: String, q: String, p: String,
                          r: String) -> Rewrites:  # fmt: skip
-    """MatMul(c x, w) = MatMul(x, c w) for constants w and c, c along the last axis of x; the same for Gemm."""
+    """MatMul(c x, w) = MatMul(x, c w) for constants w and c, c along x's last axis, not 0 nor 1; for Gemm too."""
     facts = (
-        constant(w), constant(c), eq(k).to(kind(x)), eq(q).to(kind(c)), eq(p).to(kind(w)), when.same_dtype(k, q),
+        constant(w), *coefficients(c), eq(k).to(kind(x)), eq(q).to(kind(c)), eq(p).to(kind(w)), when.same_dtype(k, q),
         linear.is_stack_of_matrices(k), linear.is_stack_of_matrices(p), linear.along_last(q, k),
     )  # fmt: skip
     weight = Mul(w, Reshape(c, literal(r)))

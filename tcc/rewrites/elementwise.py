@@ -19,6 +19,7 @@ from tcc.ir.language import (
     Sub,
     Tensor,
     absent,
+    coefficients,
     cons,
     constant,
     kind,
@@ -63,10 +64,8 @@ def add_negated(x: Tensor, y: Tensor) -> Rewrites:
 
 @exact(Equality.VALUE, FIELD, "Mul")
 def gather_factors(x: Tensor, c: Tensor, d: Tensor, k: String) -> Rewrites:
-    """(x c) d = x (c d) for constants c and d."""
-    yield rewrite(Mul(Mul(x, c), d)).to(
-        Mul(x, Mul(c, d)), constant(c), constant(d), eq(k).to(kind(c)), when.is_float(k)
-    )
+    """(x c) d = x (c d) for constants c and d, neither 0 nor 1."""
+    yield rewrite(Mul(Mul(x, c), d)).to(Mul(x, Mul(c, d)), *coefficients(c, d), eq(k).to(kind(c)), when.is_float(k))
 
 
 @exact(Equality.VALUE, FIELD, "Add")

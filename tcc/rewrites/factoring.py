@@ -7,7 +7,22 @@ from collections.abc import Iterator
 from egglog import RewriteOrRule, String, eq, rewrite
 
 from tcc.ir.host import given
-from tcc.ir.language import Add, Concat, Conv, MatMul, Mul, Pad, Tensor, absent, cons, constant, kind, literal, nil
+from tcc.ir.language import (
+    Add,
+    Concat,
+    Conv,
+    MatMul,
+    Mul,
+    Pad,
+    Tensor,
+    absent,
+    coefficients,
+    cons,
+    constant,
+    kind,
+    literal,
+    nil,
+)
 from tcc.rewrites import _conditions as when
 from tcc.rewrites import _joins as joins
 from tcc.rewrites import _kernels as kernels
@@ -36,9 +51,9 @@ def sum_of_products_of_input(x: Tensor, v: Tensor, w: Tensor, k: String, m: Stri
 
 @exact(Equality.VALUE, f"{TASO}: distributivity", "Mul", "Add")
 def sum_of_scaled(x: Tensor, c: Tensor, d: Tensor, k: String) -> Rewrites:
-    """x c + x d = x (c + d) for floating-point constants c and d."""
+    """x c + x d = x (c + d) for floating-point constants c and d, neither 0 nor 1."""
     yield rewrite(Add(Mul(x, c), Mul(x, d))).to(
-        Mul(x, Add(c, d)), constant(c), constant(d), eq(k).to(kind(c)), when.is_float(k)
+        Mul(x, Add(c, d)), *coefficients(c, d), eq(k).to(kind(c)), when.is_float(k)
     )
 
 

@@ -7,7 +7,20 @@ from collections.abc import Iterator
 from egglog import RewriteOrRule, String, eq, rewrite
 
 from tcc.ir.host import given
-from tcc.ir.language import Add, Gemm, MatMul, Mul, Reshape, Tensor, Transpose, absent, constant, kind, literal
+from tcc.ir.language import (
+    Add,
+    Gemm,
+    MatMul,
+    Mul,
+    Reshape,
+    Tensor,
+    Transpose,
+    absent,
+    coefficients,
+    constant,
+    kind,
+    literal,
+)  # fmt: skip
 from tcc.rewrites import _conditions as when
 from tcc.rewrites import _linear as linear
 from tcc.rewrites.rule import Equality, exact
@@ -93,10 +106,10 @@ def scale_into_weight(x: Tensor, w: Tensor, c: Tensor, k: String, q: String, t: 
 
 @exact(Equality.VALUE, LINEAR, "MatMul", "Mul")
 def scale_of_operand(x: Tensor, y: Tensor, c: Tensor, t: String, q: String) -> Rewrites:
-    """c MatMul(x, y) = MatMul(c x, y) for a constant scalar c that does not widen the product, and the same for y."""
+    """c MatMul(x, y) = MatMul(c x, y) for a constant scalar c, not 1, that does not widen it, and the same for y."""
     product = MatMul(x, y)
     scalar = (
-        constant(c), eq(q).to(kind(c)), when.is_scalar(q), when.rank_at_most(q, 1), eq(t).to(kind(product)),
+        *coefficients(c), eq(q).to(kind(c)), when.is_scalar(q), when.rank_at_most(q, 1), eq(t).to(kind(product)),
         when.rank_at_least_that_of(t, q),
     )  # fmt: skip
     yield rewrite(Mul(product, c)).to(MatMul(Mul(x, c), y), *scalar)
@@ -126,10 +139,10 @@ def scale_through_reshape(x: Tensor, s: Tensor, c: Tensor, a: String, q: String,
 
 @exact(Equality.VALUE, "distributive law", "Mul", "Add")
 def scale_of_shifted(x: Tensor, d: Tensor, c: Tensor, q: String, k: String, t: String) -> Rewrites:
-    """c (x + d) = c x + c d for a constant d and a constant scalar c."""
+    """c (x + d) = c x + c d for a constant d and a constant scalar c, neither 0 nor 1."""
     total = Add(x, d)
     yield rewrite(Mul(total, c)).to(
         Add(Mul(x, c), Mul(d, c)),
-        constant(c), constant(d), eq(q).to(kind(c)), when.is_scalar(q), when.rank_at_most(q, 1), eq(k).to(kind(x)),
+        *coefficients(c, d), eq(q).to(kind(c)), when.is_scalar(q), when.rank_at_most(q, 1), eq(k).to(kind(x)),
         eq(t).to(kind(total)), when.same_kind(k, t), when.is_float(k),
     )  # fmt: skip
