@@ -304,3 +304,14 @@ def test_a_program_that_loses_too_much_on_unseen_data_is_tried_more_carefully(
     assert len(seen) == 1 + search._AGAIN
     assert seen == sorted(seen, reverse=True)
     assert made.report["accuracy"].get("loss", 0.0) <= 0.01
+
+
+def test_a_budget_of_time_is_kept_as_measured_or_refused(digits: Path) -> None:
+    def compiled(limit: str) -> Any:
+        return tcc.compile(digits / "digits.onnx", 2, "native,threads=1", max_latency=limit, measure=True)
+
+    made = compiled("4x")
+    assert made.report["search"][0]["exceeds"] == []
+    with pytest.raises(TccError, match="as measured, at most") as caught:
+        compiled("0.01x")
+    assert caught.value.exit_code == Exit.INFEASIBLE
