@@ -13,6 +13,7 @@ from tcc.compiler.budgets import Budgets, Cost
 from tcc.compiler.executors import in_order
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.loss import Loss
+from tcc.ir.problem import BYTES_PRICE
 from tcc.passes.base import Pass, silent
 from tcc.passes.manager import Instrument, Outcome, Snapshot
 
@@ -144,18 +145,18 @@ class Search:
             self.points[index] = found = replace(found, cost=cost, exceeds=exceeds, timed=True)
         return found
 
-    def choose(self, objective: Callable[[Cost], tuple[float, ...]]) -> Point:
+    def choose(self, objective: Callable[[Cost, Cost], tuple[float, ...]]) -> Point:
         """The best point within all budgets; only what may be the best is timed.
 
         Raises:
             TccError: exit INFEASIBLE, naming the budgets in the way and the best point reached.
         """
         # Of equals the last: where nothing lossy pays, the record of what was declined, and why, is kept.
-        order = sorted(range(len(self.points)), key=lambda i: (*objective(self.points[i].cost), -i))
+        order = sorted(range(len(self.points)), key=lambda i: (*objective(self.points[i].cost, self.original), -i))
         for index in order:
             if not (point := self._time(index)).exceeds:
                 return point
-        nearest = min(self.points, key=lambda point: (len(point.exceeds), *objective(point.cost)))
+        nearest = min(self.points, key=lambda point: (len(point.exceeds), *objective(point.cost, self.original)))
         raise infeasible(nearest.exceeds, nearest.outcome.snapshots[0], nearest.branch or "simplified only")
 
 
@@ -206,9 +207,14 @@ def _values(cost: Cost) -> tuple[float, ...]:
     return cost.loss, cost.nbytes, cost.seconds, cost.joules
 
 
-OBJECTIVES: Mapping[str, Callable[[Cost], tuple[float, ...]]] = {
-    "latency": lambda cost: (cost.seconds, cost.nbytes, cost.loss),
-    "size": lambda cost: (cost.nbytes, cost.seconds, cost.loss),
-    "energy": lambda cost: (cost.joules, cost.nbytes, cost.loss),
+def _latency(cost: Cost, original: Cost) -> tuple[float, ...]:
+    seconds = cost.seconds / original.seconds if original.seconds else 0.0
+    return seconds + BYTES_PRICE * cost.nbytes / max(original.nbytes, 1), cost.loss
+
+
+OBJECTIVES: Mapping[str, Callable[[Cost, Cost], tuple[float, ...]]] = {
+    "latency": _latency,
+    "size": lambda cost, _: (cost.nbytes, cost.seconds, cost.loss),
+    "energy": lambda cost, _: (cost.joules, cost.nbytes, cost.loss),
 }
-"""What is minimised; what comes after decides between equals."""
+"""What is minimised, of a program and the original; what comes after decides between equals."""

@@ -34,6 +34,10 @@ Pricer = Callable[[int, ENode], Price | None]
 """The price of a node in a class; None where the node may not be used (an operator illegal on the target)."""
 
 
+BYTES_PRICE = 0.25
+"""What all bytes of a file are worth beside all its latency: halving the file counts as an eighth of the time."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """The objective: what a second, a byte, a node and the loss of a site count for."""

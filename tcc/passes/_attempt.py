@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tcc.cost_models.roofline import Roofline, unaware
+from tcc.cost_models.roofline import FOLDED, Roofline, unaware
 from tcc.diagnostics import Exit, TccError
-from tcc.ir import emission, importing, translated
+from tcc.ir import emission, importing, problem, translated
 from tcc.ir.calibration import Observation
 from tcc.ir.frozen import Frozen, freeze
 from tcc.ir.inference import Annotation
@@ -21,7 +21,7 @@ from tcc.passes._choosing import Choice, Choosing
 from tcc.passes.base import Context
 from tcc.passes.simplify import taken_names
 from tcc.rewrites import stored
-from tcc.rewrites.lossy import Evidence, Offer, techniques
+from tcc.rewrites.lossy import Evidence, Offer, at_load_time, techniques
 from tcc.rewrites.rule import made_by, relevant
 
 PRICES, PROGRAM = "hardware-prices", "program"
@@ -29,12 +29,12 @@ PARTS = (PRICES, PROGRAM)
 """What can be left out besides techniques: the target's own prices (bit operations then), the integer program."""
 
 _JOINING = frozenset({"cast_there_and_back", "cast_to_own_type"})
+_NODES_AT_LOAD = 2
+"""Nodes that compute one stored weight back, at most."""
 _MARGIN = 0.99
 """The part of a budget of bytes that the predicted file may take."""
 _LOSS_PRICE = 0.05
 """What the whole loss budget is worth, as a part of the objective: accuracy is not given away for nothing."""
-_BYTES_PRICE = 0.1
-"""What all bytes of the file are worth where time is the objective, as a part of a run's time."""
 _OBJECTIVES = {
     "latency": Weights(1.0, 0.0, 0.0),
     "size": Weights(1e-9, 1.0, 0.0),
@@ -114,12 +114,14 @@ class Attempt:
         plain = choosing.problem(weights, Budgets(nbytes=None))
         without = self._extract(plain).extraction
         if self.objective == "latency" and spent.nbytes:
-            weights = replace(weights, nbytes=_BYTES_PRICE * without.price.seconds / spent.nbytes)
+            weights = replace(weights, nbytes=problem.BYTES_PRICE * without.price.seconds / spent.nbytes)
+        # What is folded when the model is loaded has a price only to break ties; it makes no program slower.
+        folded = FOLDED * sum(_NODES_AT_LOAD for name in self.offer.error if name.partition(":")[0] in at_load_time())
         # The file's bytes are known to about a percent before it is written.
         most = min(spent.nbytes or math.inf, _MARGIN * self.context.max_bytes)
         budgets = replace(
             spent, nodes=None, nbytes=most, loss=self.context.max_loss,
-            seconds=None if self.slower else without.price.seconds * (1 + 1e-9),
+            seconds=None if self.slower else without.price.seconds * (1 + 1e-9) + folded,
         )  # fmt: skip
         if self.context.max_loss:
             weights = replace(weights, loss=_LOSS_PRICE * without.objective / self.context.max_loss)

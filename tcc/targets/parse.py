@@ -161,6 +161,7 @@ def _build(
         power=options.get("power", ""),
         features=tuple(chosen),
         composed=FrozenMapping(facts["operators"].get("composed", {})),
+        storage=frozenset(facts["operators"].get("storage", ())),
         notes=notes,
         sources=FrozenMapping({block: facts[block]["source"] for block in SOURCED}),
     )

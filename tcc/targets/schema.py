@@ -116,7 +116,8 @@ FACTS: dict[str, Check] = {
     "kind": one_of("cpu", "gpu"),
     "backends": texts,
     "operators": table(
-        {"source": text, "domains": texts, "illegal": texts, "dtypes": dtypes}, {"composed": mapping(count)}
+        {"source": text, "domains": texts, "illegal": texts, "dtypes": dtypes},
+        {"composed": mapping(count), "storage": dtypes},
     ),
     "onnx": table({"source": text, "max_opset": count, "max_ir_version": count}),
     "quantization": table({

@@ -69,6 +69,7 @@ class Target:
     in bytes; ``alignment`` in elements, the multiple of channels that fills the vector lanes.
     ``single_thread`` is the part of the peak that one thread reaches (1 on a GPU).
     ``composed`` says of operators for which the runtime has no kernel of its own how many others it runs instead.
+    ``storage`` lists types in which a weight may lie that the runtime computes back once, when it loads the model.
     ``text`` is the spelling that gives this target again; ``sources`` says where each block of numbers is from.
     """
 
@@ -96,6 +97,7 @@ class Target:
     power: str = ""
     features: tuple[str, ...] = ()
     composed: FrozenMapping[int] = field(default=FrozenMapping())
+    storage: frozenset[str] = frozenset()
     notes: tuple[str, ...] = field(default=(), compare=False)
     sources: FrozenMapping[str] = field(default=FrozenMapping(), compare=False, repr=False)
 

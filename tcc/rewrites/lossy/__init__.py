@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +17,7 @@ from tcc.ir.projecting import Projection
 from tcc.ir.tables import Tables
 from tcc.targets import Target
 
-__all__ = ["Alternative", "Evidence", "Offer", "techniques"]
+__all__ = ["Alternative", "Evidence", "Offer", "at_load_time", "techniques"]
 
 
 @dataclass(frozen=True)
@@ -75,3 +76,9 @@ def techniques() -> dict[str, ModuleType]:
     """The techniques by name; each module has ``offer(Offer) -> None``."""
     names = sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
     return {name.replace("_", "-"): importlib.import_module(f"{__name__}.{name}") for name in names}
+
+
+@cache
+def at_load_time() -> tuple[str, ...]:
+    """The techniques that change what lies in the file and not what runs; such a module says ``AT_LOAD_TIME``."""
+    return tuple(name for name, module in techniques().items() if getattr(module, "AT_LOAD_TIME", False))

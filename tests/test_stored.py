@@ -1,0 +1,73 @@
+"""Weights that lie narrow in the file: the runtime computes them back once, and runs the program that it ran before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import tcc
+from tests.quantized_models import optimised
+
+DRAW = np.random.default_rng(0)
+FEEDS = [{"x": DRAW.normal(size=(5, 1, 32)).astype(np.float32)} for _ in range(32)]
+
+
+def recurrent(*, opset: int = 14, largest: float = 1.0) -> onnx.ModelProto:
+    """An LSTM, for whose weights no integer kernel is offered, then a product."""
+    constants = {
+        "w": DRAW.normal(size=(1, 256, 32)) / 8, "r": DRAW.normal(size=(1, 256, 64)) / 8,
+        "k": DRAW.normal(size=(64, 48)) / 8 * largest,
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r"], ["", "h"], "lstm", hidden_size=64),
+        helper.make_node("MatMul", ["h", "k"], ["y"], "product"),
+    ]
+    graph = helper.make_graph(
+        nodes, "recurrent",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [5, 1, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 48])],
+        [numpy_helper.from_array(np.asarray(array, np.float32), name) for name, array in constants.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def compiled(model: onnx.ModelProto, techniques: str, target: str = "x86-64-vnni", **options: Any) -> Any:
+    pipeline = f"simplify,compress{{techniques={techniques}}},strip"
+    return tcc.compile(model, passes=pipeline, target=target, calibration=FEEDS, max_loss=0.05, **options)
+
+
+def record(result: Any) -> dict[str, Any]:
+    return dict(next(r for r in result.records if r.name == "compress").facts)
+
+
+@pytest.mark.parametrize(("technique", "part"), [("stored-float16", 0.55), ("stored-int8", 0.32)])
+@pytest.mark.parametrize("opset", [7, 14])
+def test_the_file_shrinks_and_what_runs_is_what_ran(technique: str, part: float, opset: int) -> None:
+    model = recurrent(opset=opset)
+    result = compiled(model, technique)
+    proto = result.to_proto()
+    assert proto.ByteSize() < part * model.ByteSize()
+    assert optimised(proto) == optimised(model)
+    assert len(record(result)["sites"]) == 3
+
+
+def test_a_weight_beyond_the_largest_half_is_not_stored_as_one() -> None:
+    result = compiled(recurrent(largest=1e7), "stored-float16")
+    assert "float16 ends at 65504" in record(result)["declined"]["stored-float16:k"]
+    assert "stored-float16:w" in record(result)["sites"]
+
+
+def test_a_target_that_computes_integers_back_at_each_run_gets_halves_only() -> None:
+    result = compiled(recurrent(), "stored-int8+stored-float16", target="jetson")
+    assert "jetson" in record(result)["declined"]["stored-int8"]
+    assert {site.partition(":")[0] for site in record(result)["sites"]} == {"stored-float16"}
+
+
+def test_a_level_that_may_lose_stores_what_no_kernel_computes_faster() -> None:
+    model = recurrent()
+    result = tcc.compile(model, opt_level=3, target="x86-64-vnni", calibration=FEEDS, max_loss=0.05, measure=False)
+    assert result.to_proto().ByteSize() < 0.35 * model.ByteSize()
