@@ -197,36 +197,24 @@ class _Rows:
                 continue
             site = candidate.node.attributes
             if site not in self.sites:
-                paid = self.problem.weights.loss * self.problem.loss[site]
-                self.sites[site] = self._column(paid / self.unit, 1.0, integral=True)
+                # What breaks the budget alone, without bound perhaps, is out; as a number it would spoil the others.
+                loss = self.problem.loss[site]
+                affordable = not self.limited or loss <= self.problem.budgets.loss
+                paid = self.problem.weights.loss * loss if affordable else 0.0
+                self.sites[site] = self._column(paid / self.unit, float(affordable), integral=True)
             self.rows.append((0.0, math.inf, {self.sites[site]: 1.0, column: -1.0}))
 
     def _cut(self) -> None:
-        """What every exact program computes is computed somehow: as it is, or as the site's alternative.
+        """What every program computes in one form or another is computed in one of them.
 
-        That holds for a site that stands for its value in both of its types, so that nobody gets round it.
-        Integer solutions keep it anyway. The relaxation would rather split each operator between its forms and
+        Integer solutions keep that anyway. The relaxation would rather split each operator between its forms and
         take half of what both need, level after level, until its bound says nothing.
         """
-        exact = regions.exactly_active(self.problem)
-        targets: dict[str, dict[int, None]] = {}
-        sources: dict[str, set[int]] = {}
-        for c, candidate in self.columns:
-            if candidate.node.operator == LOSSY:
-                sources.setdefault(candidate.node.attributes, set()).add(c)
-                targets.setdefault(candidate.node.attributes, {})[candidate.needs[0]] = None
-        for c, columns in self.of_class.items():
-            lossy = [i for i in columns if self.columns[i][1].node.operator == LOSSY]
-            sites = dict.fromkeys(self.columns[i][1].node.attributes for i in lossy)
-            if c not in exact or not lossy or any(len(sources[site]) == 1 for site in sites):
-                continue
-            row = dict.fromkeys((i for i in columns if i not in lossy), 1.0)
-            for site in sites:
-                for target in targets[site]:
-                    needs = {n for k in self.problem.candidates[target] for n in k.needs}
-                    if not needs & targets[site].keys():
-                        row.update(dict.fromkeys(self.of_class.get(target, ()), 1.0))
-            self.rows.append((1.0, math.inf, row))
+        column = {(c, id(candidate)): i for i, (c, candidate) in enumerate(self.columns)}
+        for found in regions.forms(self.problem):
+            places = [column.get((c, id(candidate))) for c, candidate in found]
+            if None not in places:
+                self.rows.append((1.0, math.inf, {place: 1.0 for place in places if place is not None}))
 
     def _limit(self) -> None:
         """The budgets, less what the forced part already spends."""
@@ -241,7 +229,7 @@ class _Rows:
                 scale = max(abs(v) for v in row.values())
                 self.rows.append((-math.inf, (limit - spent) / scale, {i: v / scale for i, v in row.items()}))
         if self.sites:
-            row = {column: problem.loss[site] for site, column in self.sites.items()}
+            row = {column: problem.loss[site] for site, column in self.sites.items() if self.upper[column]}
             self.rows.append((-math.inf, limits.loss, row))
 
     def solve(self, start: Mapping[int, Candidate] | None, seconds: float) -> Solved:
@@ -255,7 +243,9 @@ class _Rows:
             "mip_rel_gap": GAP, "mip_abs_gap": 1e-9,
         }.items():  # fmt: skip
             solver.setOptionValue(option, setting)
-        solver.passModel(self._model(highspy))
+        if solver.passModel(self._model(highspy)) == highspy.HighsStatus.kError:
+            message = "HiGHS refuses the program of extraction"
+            raise RuntimeError(message)
         if start is not None and (values := self._start(start)) is not None:
             solution = highspy.HighsSolution()
             solution.col_value = values

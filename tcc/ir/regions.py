@@ -46,11 +46,45 @@ def find(problem: Problem) -> Region:
     return Region(forced, active, tuple(sorted(reached)), tuple(cycles))
 
 
-def exactly_active(problem: Problem) -> frozenset[int]:
-    """Classes that every program without lossy alternatives computes."""
-    exact = {c: [k for k in found if k.node.operator != LOSSY] for c, found in problem.candidates.items()}
-    without = replace(problem, candidates={c: found for c, found in exact.items() if found})
-    return find(without).active
+def forms(problem: Problem) -> list[list[tuple[int, Candidate]]]:
+    """The ways to compute each value that every program computes in one form or another.
+
+    A site with several sources stands for one value in several forms (types): its sources and targets are one
+    group. Whichever form a program computes first, it does so from outside the group: those candidates are
+    returned, with their classes. Which groups every program computes follows as for classes, on the graph in which
+    each group is one class; lossy candidates that lead out of a group are among its candidates, so that what
+    a site gets round is not said to be computed.
+    """
+    group = _groups(problem)
+    members: dict[int, list[int]] = {}
+    for c in problem.candidates:
+        members.setdefault(group.get(c, c), []).append(c)
+    base: dict[int, list[tuple[int, Candidate]]] = {}
+    for g, classes in members.items():
+        for c in classes:
+            outside = [k for k in problem.candidates[c] if all(group.get(n, n) != g for n in k.needs)]
+            base.setdefault(g, []).extend((c, k) for k in outside)
+    contracted = {
+        g: [replace(k, needs=tuple(dict.fromkeys(group.get(n, n) for n in k.needs))) for _, k in found]
+        for g, found in base.items()
+    }
+    roots = tuple(sorted({group.get(r, r) for r in problem.roots}))
+    active = find(replace(problem, roots=roots, candidates=contracted)).active
+    return [base[g] for g in sorted(set(group.values()) & active)]
+
+
+def _groups(problem: Problem) -> dict[int, int]:
+    """The representative of each class that a site with several sources joins to others."""
+    sites: dict[str, tuple[set[int], set[int]]] = {}
+    for c, candidates in problem.candidates.items():
+        for candidate in candidates:
+            if candidate.node.operator == LOSSY:
+                sources, targets = sites.setdefault(candidate.node.attributes, (set(), set()))
+                sources.add(c)
+                targets.update(candidate.needs)
+    edges = [sorted(sources | targets) for sources, targets in sites.values() if len(sources) > 1]
+    joined = connected({c for edge in edges for c in edge}, edges)
+    return {c: min(found) for found in joined for c in found}
 
 
 def _active(problem: Problem, components: list[frozenset[int]]) -> frozenset[int]:
