@@ -22,11 +22,14 @@ def test_smallest_takes_8_bit_weights_within_the_measured_loss(digits: Path) -> 
     assert facts(result)["gap"] < 1e-4
 
 
+HALVES = "simplify,compress{techniques=float16,objective=size,slower=true}"
+
+
 def test_half_precision_only_where_the_target_has_it(digits: Path) -> None:
-    jetson = tcc.compile(digits / "digits.onnx", "z", "jetson", passes="simplify,compress{objective=size,slower=true}")
+    jetson = tcc.compile(digits / "digits.onnx", "z", "jetson", passes=HALVES)
     assert any(site.startswith("float16:") for site in facts(jetson)["sites"])
     processor = tcc.compile(digits / "digits.onnx", 3, "x86-64-avx2")
-    assert facts(processor)["sites"] == []
+    assert all(site.startswith("stored-") for site in facts(processor)["sites"])
     assert "computes no faster" in facts(processor)["declined"]["float16"]
 
 

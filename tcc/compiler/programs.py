@@ -185,7 +185,8 @@ class Programs:
             Branch(parse(shape), then, share) for shape in shapes for then in thens if shape or then
             for share in (shares if not shape else (1.0,))
         ]  # fmt: skip
-        if branches and self.asked.level and self.asked.target.storage:
+        gated = self.asked.level and self.asked.level not in HOWEVER_SLOW
+        if branches and gated and self.asked.target.storage:
             # Kernels that were to be faster may measure slower; what runs as before does not.
             branches.append(Branch((), tuple(self._stored(step) for step in rest[:end])))
         return branches, suffix
