@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -132,3 +134,17 @@ def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(TccError, match="cluster"), executors.executor("127.0.0.1:9", 2):
         pass
+
+
+def test_a_script_without_a_guard_may_compile(tmp_path: Path) -> None:
+    """A spawned process would run the script again."""
+    script = tmp_path / "plain.py"
+    script.write_text(
+        "print('once', flush=True)\n"
+        "from tcc.compiler import executors\n"
+        "with executors.executor('local', 2) as pool:\n"
+        "    print(list(executors.in_order(pool, divmod, [(7, 2), (9, 4)], 2, print)))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["once", "[(3, 1), (2, 1)]", ""]
+    assert not done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import multiprocessing
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
@@ -104,11 +105,29 @@ def cleanly(work: Callable[..., R], *task: Any) -> R:
 
 def _submit(pool: Executor, work: Callable[..., R], task: tuple[Any, ...]) -> Future[R]:
     try:
-        return pool.submit(cleanly, work, *task)
+        with _no_main():
+            return pool.submit(cleanly, work, *task)
     except RuntimeError as error:  # a pool that broke takes nothing more
         failed: Future[R] = Future()
         failed.set_exception(error)
         return failed
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Processes that start now do not import the user's script: it may well call the compiler without a guard.
+
+    What runs there is the compiler's own and found by its module; a spawned interpreter would run the script again.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+    for name in kept:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, held in kept.items():
+            setattr(main, name, held)
 
 
 def _result(future: Future[R], work: Callable[..., R], task: tuple[Any, ...], lost: Callable[[str], None]) -> R:
