@@ -124,6 +124,16 @@ def _quantization(table: dict[str, Any]) -> Quantization:
     return Quantization(**fields | {"operators": tuple(fields["operators"])})
 
 
+def _operators(table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "domains": frozenset(table["domains"]),
+        "illegal_operators": frozenset(table["illegal"]),
+        "dtypes": frozenset(table["dtypes"]),
+        "composed": FrozenMapping(table.get("composed", {})),
+        "storage": frozenset(table.get("storage", ())),
+    }
+
+
 def _build(
     spelling: grammar.Spelling, facts: dict[str, Any], options: dict[str, str], notes: tuple[str, ...]
 ) -> Target:
@@ -150,9 +160,6 @@ def _build(
         memory=grammar.quantity(options.get("memory", "")) or facts["memory"],
         caches=tuple(Cache(name, nbytes) for name, nbytes in facts["caches"]["bytes"].items()),
         alignment=facts["alignment"],
-        domains=frozenset(facts["operators"]["domains"]),
-        illegal_operators=frozenset(facts["operators"]["illegal"]),
-        dtypes=frozenset(facts["operators"]["dtypes"]),
         max_opset=stack["max_opset"],
         max_ir_version=stack["max_ir_version"],
         quantization=_quantization(facts["quantization"]),
@@ -160,8 +167,7 @@ def _build(
         stack=spelling.stack,
         power=options.get("power", ""),
         features=tuple(chosen),
-        composed=FrozenMapping(facts["operators"].get("composed", {})),
-        storage=frozenset(facts["operators"].get("storage", ())),
+        **_operators(facts["operators"]),
         notes=notes,
         sources=FrozenMapping({block: facts[block]["source"] for block in SOURCED}),
     )
