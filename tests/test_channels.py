@@ -61,7 +61,7 @@ def loaded(text: str, **numbers: Any) -> tuple[Model, list[dict[str, Any]]]:
     return Canonicalize().run(frontends.load(proto), None).model, channel_models.feeds(proto)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("opset", [7, 8, 11, 12, 13, 20, 23])
+@pytest.mark.parametrize("opset", [7, 8, 11, 12, 13, 20, 23, 26])
 @pytest.mark.parametrize("case", ["residual", "grouped", "attention", "squeeze_excite"])
 def test_old_and_new_operator_sets(case: str, opset: int) -> None:
     groups, feeds = found(case, opset=opset)
