@@ -16,6 +16,7 @@ from benchmarks.children import Answer
 METHODS = ("random", "l1", "tcc")
 """``random`` and ``l1``: the same part of every group, no recovery. ``tcc``: the pass's defaults."""
 _SEARCH = 6
+_SECONDS = 1800.0
 
 
 def judge(name: str, part: float, method: str, samples: int, limit: int | None) -> dict[str, Any]:
@@ -95,7 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with options.journal.open("a") as journal:
         for key in wanted:
             if key not in rows:
-                answer = children.call("benchmarks.pruning_zoo:judge", *key, options.samples, options.limit)
+                answer = children.call(
+                    "benchmarks.pruning_zoo:judge", *key, options.samples, options.limit, seconds=_SECONDS
+                )
                 rows[key] = _row(key, answer)
                 journal.write(json.dumps(rows[key]) + "\n")
                 journal.flush()

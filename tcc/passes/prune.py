@@ -103,7 +103,8 @@ class Prune(Pass):
         selection = Selection(self, chosen, context, feeds, record)
         small = selection.run() if chosen.groups else None
         if small is None:
-            record.setdefault("declined", {"all": "no group has units to spare"})
+            reasons = "; ".join(list(dict.fromkeys(groups.frozen.values()))[:3])
+            record.setdefault("declined", {"all": f"no group has units to spare: {reasons}".removesuffix(": ")})
             return PassResult(model, changed=False, facts=record)
         join_vectors(small)
         record["parameters"] = [work.parameter_count, small.parameter_count]
