@@ -284,14 +284,14 @@ def test_a_program_that_loses_too_much_on_unseen_data_is_tried_more_carefully(
     digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What passes see is the calibration data less a fourth; the loss that decides is that of the fourth."""
-    true = LossOf._measure
+    true = LossOf.measured
 
     def much_worse(judge: LossOf, snapshot: Snapshot) -> Loss:
         found = true(judge, snapshot)
         heavy = any(node.op_type == "QuantizeLinear" for node in snapshot.proto.graph.node)
         return dataclasses.replace(found, value=0.5 if heavy else found.value)
 
-    monkeypatch.setattr(LossOf, "_measure", much_worse)
+    monkeypatch.setattr(LossOf, "measured", much_worse)
     seen: list[float] = []
     once = Compress.run
 

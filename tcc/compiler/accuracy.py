@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tcc.compiler.evaluation import Evaluation
+import numpy as np
+
+from tcc.compiler.evaluation import LABELS, Evaluation
 from tcc.ir.execution import Runner
-from tcc.ir.loss import Loss, loss_of
+from tcc.ir.loss import Z95, Loss, loss_of
+from tcc.ir.model import Model
 from tcc.passes.manager import Snapshot
 
 Feed = Mapping[str, Any]
@@ -44,19 +49,20 @@ class LossOf:
             return None
         if (known := self._known.get(id(snapshot))) is None:
             # The snapshot is kept with its loss, so that its id stays its own.
-            known = self._known[id(snapshot)] = (snapshot, self._measure(snapshot))
+            known = self._known[id(snapshot)] = (snapshot, self.measured(snapshot))
         return known[1]
 
-    def _measure(self, snapshot: Snapshot) -> Loss:
+    def measured(self, snapshot: Snapshot) -> Loss:
+        """The loss of a form that is not remembered."""
         # What is lost is lost by the kernels of a deployment.
         runner = snapshot.runner(optimise=True)
         if self.evaluation is None:
             return loss_of(self._originals(), (runner.run(feed) for feed in self.feeds))
         self._expected = self._expected or outputs(self.original.runner(), self.evaluation.feeds)
         found = outputs(runner, self.evaluation.feeds)
-        before, after = self.evaluation.scores(self._expected), self.evaluation.scores(found)
-        drop = max(0.0, float(before.mean() - after.mean()))
-        return Loss(f"{self.evaluation.name} drop", drop, int(before.size))
+        gap = self.evaluation.scores(self._expected) - self.evaluation.scores(found)
+        drop, error = float(gap.mean()), float(gap.std() / math.sqrt(max(1, gap.size)))
+        return Loss(f"{self.evaluation.name} drop", max(0.0, drop), int(gap.size), max(0.0, drop + Z95 * error))
 
     def _originals(self) -> Iterator[list[Any]]:
         """The original's outputs, kept where they are small and computed again where they are not."""
@@ -72,6 +78,32 @@ class LossOf:
                 kept.append(made)
             yield made
         self._expected = kept if held <= _HELD else []
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The loss by the user's metric as passes ask for it: less what was ``spent`` before, of a form not seen again."""
+
+    loss: LossOf
+    spent: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """A digest of the evaluation data and of the metric's name."""
+        evaluation = self.loss.evaluation
+        assert evaluation is not None
+        digest = hashlib.sha256(f"{evaluation.name} {self.spent}".encode())
+        for run in (*evaluation.feeds, *({LABELS: labels} for labels in evaluation.labels)):
+            for name, array in sorted(run.items()):
+                held = np.asarray(array)
+                digest.update(f"{name} {held.dtype} {held.shape}".encode())
+                digest.update(held.tobytes())
+        return digest.hexdigest()
+
+    def __call__(self, model: Model) -> Loss:
+        """The loss of a form, and the end of its interval from the samples' paired differences."""
+        found = self.loss.measured(Snapshot.of(model))
+        return replace(found, value=max(0.0, found.value - self.spent), upper=max(0.0, found.upper - self.spent))
 
 
 def held_out(samples: Sequence[Feed] | None) -> tuple[tuple[Feed, ...] | None, tuple[Feed, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from tcc.compiler.accuracy import Judged
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.loss import Loss
 from tcc.passes.base import Context, Pass
@@ -85,6 +86,8 @@ def attempt(
             if len(shaped.snapshots) == 1:
                 return Attempt(None)  # nothing was pruned: the program is one that there is already
         context = replace(bench.context, max_loss=max(0.0, budget * branch.share - spent))
+        if isinstance(context.judge, Judged):
+            context = replace(context, judge=replace(context.judge, spent=spent))
         done = extend(bench, shaped.snapshots[-1], (*branch.then, *suffix), context, instruments)
     except TccError as error:
         # One technique that cannot do a model leaves the others; a broken promise ends all.

@@ -9,7 +9,7 @@ from typing import Any
 
 from tcc import report
 from tcc.compiler import ablation, executors, levels, search
-from tcc.compiler.accuracy import LossOf
+from tcc.compiler.accuracy import Judged, LossOf
 from tcc.compiler.attempts import Bench, Branch, extend
 from tcc.compiler.budgets import Budgets, Cost
 from tcc.compiler.lowering import TypedForms
@@ -68,6 +68,7 @@ class Programs:
         context = Context(
             self.asked.target, self.asked.symbols, (), self.samples, limits.loss,
             math.inf if limits.nbytes is None else limits.nbytes.of(nbytes), self.asked.seconds, self.asked.log,
+            None if self.loss.evaluation is None else Judged(self.loss),
         )  # fmt: skip
         start = run_passes(
             model, first, context, original=original, verifier=self.verifier, instruments=self.asked.instruments

@@ -23,7 +23,7 @@ _FEWEST_SPREAD = 8
 """Samples from which on the mean over them says what an output holds whatever the input."""
 _FLAT = 1e-6
 """The part of an output below which what differs between samples is rounding."""
-_Z95 = 1.645
+Z95 = 1.645
 """One-sided, of the normal distribution."""
 
 
@@ -108,7 +108,7 @@ class _Classes:
         mean = self.lost / self.count
         deviation = math.sqrt(max(self.squares / self.count - mean**2, 0.0) / self.count)
         # Where nothing was seen in n samples, less than 3/n is likely (the rule of three).
-        return mean, self.count, max(mean + _Z95 * deviation, 3 / self.count if not self.lost else 0.0)
+        return mean, self.count, max(mean + Z95 * deviation, 3 / self.count if not self.lost else 0.0)
 
 
 def _probabilities(scores: np.ndarray) -> np.ndarray:
@@ -176,7 +176,7 @@ class _Energy:
         # The variance of a ratio of sums, each run a draw (Cochran, Sampling Techniques, 1977, 2.11).
         ratio = self.gap / self.norm
         spread = self.pairs[0] - 2 * ratio * self.pairs[1] + ratio**2 * self.pairs[2]
-        return value, value + _Z95 * math.sqrt(max(spread, 0.0)) / base
+        return value, value + Z95 * math.sqrt(max(spread, 0.0)) / base
 
 
 @dataclass

@@ -40,7 +40,7 @@ class Stages:
         _feed_snapshot(digest, before)
         parts = [
             text, repr(context.target), sorted(context.symbols.items()), context.max_loss, context.max_bytes,
-            context.seconds,
+            context.seconds, "" if context.judge is None else context.judge.key,
             [(name, _version(name)) for name in _VERSIONS],
         ]  # fmt: skip
         digest.update(repr(parts).encode())

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
+from tcc.ir.loss import Loss
 from tcc.ir.model import Model
 from tcc.targets import Target
 
@@ -28,6 +29,17 @@ def silent(_line: str, _verbosity: int) -> None:
     """Log nothing; a function of a module, which can be sent to another process."""
 
 
+class Judging(Protocol):
+    """The user's own measure: what a form of the model loses of its score, as far as the samples can tell."""
+
+    @property
+    def key(self) -> str:
+        """A digest of all that the answers depend on besides the form."""
+
+    def __call__(self, model: Model) -> Loss:
+        """The loss of a form; ``upper`` is a loss that it most likely stays below."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What passes are given besides the model.
@@ -38,6 +50,7 @@ class Context:
         feeds: inputs that exercise the model, for passes that look at activations.
         calibration: the user's calibration data, None where there is none.
         max_loss: the loss budget of lossy passes, relative.
+        judge: the user's own measure of a form; None where there is none.
         max_bytes: the budget of the file's bytes.
         seconds: the limit on a solver's time.
         log: called with a line of text and its verbosity (0: always, 1: ``-v``, 2: ``-vv``).
@@ -51,6 +64,7 @@ class Context:
     max_bytes: float = math.inf
     seconds: float = 10.0
     log: Callable[[str, int], None] = silent
+    judge: Judging | None = None
 
 
 @dataclass(frozen=True)

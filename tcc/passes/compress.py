@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from tcc.diagnostics import TccError
@@ -34,6 +34,8 @@ _NEVER = 1e9
 """The loss of a site that is not to be used."""
 _FULL = 0.75
 """The part of the budget from which on a program counts as having used it."""
+_RIGHT = 0.9
+"""The part of the predicted loss from which on what was measured corrects nothing."""
 _CLOSE = 0.5
 """The part of the budget below which the prediction did not stand in a program's way."""
 
@@ -173,8 +175,12 @@ class _Search:
                 known = predicted and math.isfinite(found.value)
                 self.unit *= max(1.5, found.value / predicted) if known else 1e6
             return True
-        if not tried.left or predicted < _CLOSE * budget or found.value > _FULL * budget or not predicted:
+        if not tried.left or found.value > _FULL * budget or not predicted:
             return False
+        if predicted < _CLOSE * budget and self.context.judge is None:
+            return False
+        if found.value > _RIGHT * predicted:
+            return False  # the prediction was right: with it the same program would be chosen again
         self.unit *= max(found.value / predicted, 0.25)
         return True
 
@@ -189,7 +195,12 @@ class _Search:
 
     def _measure(self, model: Model) -> Loss:
         # A processor's integer kernels are what is deployed; they are also the faster way to run them.
-        return measure(model, self.feeds, self.expected, optimise=self.context.target.kind == "cpu")
+        found = measure(model, self.feeds, self.expected, optimise=self.context.target.kind == "cpu")
+        if self.context.judge is None:
+            return found
+        judged = self.context.judge(model)
+        # What the distance from the original does not vouch for, the user's own metric has to, noise and all.
+        return replace(judged, value=max(judged.value, min(judged.upper, found.value)))
 
     def _measured_answers(self, attempt: Attempt) -> Answers:
         if not self.context.calibration:
