@@ -95,6 +95,10 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         "--max-loss", type=arguments_.percentage, default=0.01, metavar="L",
         help="the loss budget of lossy passes (default: 1%%)",
     )  # fmt: skip
+    group.add_argument(
+        "--lossless", dest="max_loss", action="store_const", const=0.0,
+        help="the same as --max-loss=0: no prediction on the calibration data changes, no metric of --eval falls",
+    )  # fmt: skip
     _file(group.add_argument(
         "--eval", metavar="D.NPZ",
         help="labelled data: the loss is the drop of the metric on it; an array an input, and 'labels'",

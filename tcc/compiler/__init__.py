@@ -62,7 +62,8 @@ def compile(  # noqa: A001 - what a compiler does
         evaluation: labelled data whose metric is the loss in place of the calibration data's proxy: see
             ``tcc.compiler.evaluation.read``.
         metric: of the evaluation: ``top1``, ``module:function`` or ``file.py:function``.
-        max_loss: the loss budget of lossy passes, a part of the whole (0.01: one point of accuracy).
+        max_loss: the loss budget of lossy passes, a part of the whole (0.01: one point of accuracy); 0: no prediction
+            of a classifier may change on the calibration data, no other output may, and no metric may fall.
         max_size: the budget of bytes on disk: a number, or text as ``"2MiB"`` or ``"50%"`` of the input's.
         max_latency: the budget of seconds a run: a number, or text as ``"5ms"`` or ``"0.7x"`` of the input's.
         max_memory: the budget of bytes at the peak, activations and weights as predicted: as ``max_size``.

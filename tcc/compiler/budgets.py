@@ -13,6 +13,9 @@ _SIZES = {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "m
 _TIMES = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 _AMOUNT = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Zµ%]*)\s*")
 
+_ROUNDING = 1e-10
+"""The loss that is none: the square of what exact passes may differ by."""
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -40,7 +43,7 @@ class Budgets:
 
     def exceeded(self, cost: Cost, original: Cost, *, timed: bool = True) -> Iterator[str]:
         """What a program exceeds, in words; not ``timed``: all but the budget of time."""
-        if not cost.loss <= self.loss:
+        if not cost.loss <= max(self.loss, _ROUNDING):
             yield f"its loss is {cost.loss:.3g}, the budget {self.loss:.3g}"
         if self.nbytes is not None and cost.nbytes > (limit := self.nbytes.of(original.nbytes)):
             yield f"it takes {cost.nbytes:,.0f} bytes, the budget is {limit:,.0f}"

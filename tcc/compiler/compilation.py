@@ -62,7 +62,8 @@ class Compilation(Request):
             facts = report.Facts.of(model, _size(self.source, model))
             samples = self._samples(model, original)
             verifier = self._verifier(model, original)
-            fitted, held = held_out(samples)
+            # No loss at all is a promise about all of the data, not an estimate for other data.
+            fitted, held = held_out(samples) if self.budgets.loss else (samples, samples or ())
             loss = LossOf(original, held, self._evaluation(model))
             gate = self._gate(folder, original, verifier)
             self._provenance = Provenance(self, original, samples, loss)

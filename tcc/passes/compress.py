@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from tcc.diagnostics import TccError
+from tcc.diagnostics import Exit, TccError, fail
 from tcc.ir import weighted
 from tcc.ir.calibration import Observation, observe
 from tcc.ir.execution import Runner
@@ -22,6 +22,10 @@ from tcc.rewrites.lossy import Evidence
 
 _ROUNDS = 5
 """Programs that are measured before the pass gives up on lossy alternatives."""
+_LOSSLESS_ROUNDS = 8
+"""The same where nothing may be lost: how much may be predicted is then found by bisection."""
+_TRUSTED = 0.01
+"""The predicted loss that is tried first where none may be measured."""
 _OPSET = 13
 """The first opset with a scale for each channel."""
 _HELD = 64_000_000
@@ -47,6 +51,8 @@ class Compress(Pass):
     The loss of each site is predicted to first order: with calibration data, from the slope that a probe model
     measures at it and from its local error. The chosen program's loss is measured, on the calibration data where
     there is some and on generated inputs otherwise, and the prediction corrected until it keeps the budget.
+    A budget of 0 asks that no prediction of a classifier changes on the calibration data; of other models' outputs
+    any change is a loss.
 
     Args:
         techniques: names joined by ``+``; empty for all. A technique's own options follow it, each after a colon.
@@ -96,6 +102,13 @@ class _Search:
     factors: dict[str, float] = field(default_factory=dict)
     """How much more than predicted each technique was found to lose."""
 
+    allowed: float = field(init=False, default=0.0)
+    """The loss that may be predicted: the budget, or where that is 0 what was found to lose nothing."""
+    failed: float = 0.0
+    """The largest ``unit`` at which something was lost that must not be."""
+    kept: float = math.inf
+    """The smallest ``unit`` at which it was not."""
+
     @property
     def feeds(self) -> Sequence[Mapping[str, Any]]:
         """What the loss is measured on."""
@@ -110,19 +123,26 @@ class _Search:
         self.observed: Mapping[str, Observation] = observe(
             self.model, self.feeds, weighted.axes(self.model.graph), outputs=self.expected.keep
         )
-        self.unit = _UNIT.get(self.expected.judge.loss().metric, 1.0)
+        metric, self.allowed = self.expected.judge.loss().metric, self.context.max_loss
+        self.unit = _UNIT.get(metric, 1.0)
+        if not self.allowed and self.context.calibration:
+            if metric != CONFIDENCE:
+                message = "no loss is allowed, and any change of outputs that are no classifier's scores is one"
+                raise fail(Exit.UNSUPPORTED, "E0431", message, where=self.model.source)
+            self.allowed = _TRUSTED
         self.evidence = Evidence(self.model, tuple(self.feeds), self.context.calibration is not None)
 
     def _attempt(self) -> Attempt:
+        context = replace(self.context, max_loss=self.allowed)
         return Attempt(
-            self.model.clone(), self.context, self.found, self.observed, self.evidence, self.wanted,
+            self.model.clone(), context, self.found, self.observed, self.evidence, self.wanted,
             self.options.objective, self.options.slower, frozenset(self.options.without.split("+")),
         )  # fmt: skip
 
     def best(self) -> Model | None:
         """The best program found within the budget; None where none pays or none keeps it."""
         best: tuple[float, Model, dict[str, Any]] | None = None
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS if self.context.max_loss else _LOSSLESS_ROUNDS):
             tried = self._try()
             if best is None:
                 self.record |= tried.facts
@@ -165,6 +185,8 @@ class _Search:
 
     def _goes_on(self, tried: _Tried, found: Loss, *, fits: bool) -> bool:
         """Correct the prediction by what was measured; whether another program is worth trying."""
+        if not self.context.max_loss:
+            return self._bisects(left=tried.left, fits=fits)
         budget, predicted = self.context.max_loss, tried.predicted
         used = sorted({_technique(site) for site in tried.loss_of})
         if not fits:
@@ -183,6 +205,21 @@ class _Search:
             return False  # the prediction was right: with it the same program would be chosen again
         self.unit *= max(found.value / predicted, 0.25)
         return True
+
+    def _bisects(self, *, left: bool, fits: bool) -> bool:
+        """Search the largest predicted loss at which nothing is lost; whether to go on."""
+        if fits:
+            self.kept = self.unit
+        else:
+            self.failed = self.unit
+        if not self.failed:
+            self.unit /= 4
+            return left
+        if math.isinf(self.kept):
+            self.unit *= 4
+            return True
+        self.unit = math.sqrt(self.failed * self.kept)
+        return self.kept > 2 * self.failed
 
     def _blame(self, used: Sequence[str]) -> None:
         """Find which technique lost so much more than predicted, each measured without the others."""
@@ -211,7 +248,8 @@ class _Search:
 
     def _give_up(self) -> None:
         if self.record["rounds"]:
-            message = f"no program kept the loss budget of {self.context.max_loss:g} in {_ROUNDS} rounds"
+            rounds = len(self.record["rounds"])
+            message = f"no program kept the loss budget of {self.context.max_loss:g} in {rounds} rounds"
             self.record.setdefault("declined", {})["all"] = message
         self.record["sites"] = []
 
