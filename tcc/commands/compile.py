@@ -83,14 +83,7 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--dry-run", action="store_true", help="do everything, write nothing")
 
 
-def _add_data(group: argparse._ArgumentGroup) -> None:
-    _file(group.add_argument(
-        "--calib", metavar="D",
-        help="calibration data: a .npz with an array an input, a folder of .npz or .npy, or synthetic: to generate it",
-    ))  # fmt: skip
-    _file(group.add_argument(
-        "--inputs", type=Path, metavar="F.NPZ", help="verify on these inputs in place of generated ones",
-    ))  # fmt: skip
+def _add_loss(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max-loss", type=arguments_.percentage, default=0.01, metavar="L",
         help="the loss budget of lossy passes (default: 1%%)",
@@ -99,6 +92,17 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         "--lossless", dest="max_loss", action="store_const", const=0.0,
         help="the same as --max-loss=0: no prediction on the calibration data changes, no metric of --eval falls",
     )  # fmt: skip
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    _file(group.add_argument(
+        "--calib", metavar="D",
+        help="calibration data: a .npz with an array an input, a folder of .npz or .npy, or synthetic: to generate it",
+    ))  # fmt: skip
+    _file(group.add_argument(
+        "--inputs", type=Path, metavar="F.NPZ", help="verify on these inputs in place of generated ones",
+    ))  # fmt: skip
+    _add_loss(group)
     _file(group.add_argument(
         "--eval", metavar="D.NPZ",
         help="labelled data: the loss is the drop of the metric on it; an array an input, and 'labels'",
