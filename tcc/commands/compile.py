@@ -89,7 +89,7 @@ def _add_loss(group: argparse._ArgumentGroup) -> None:
         help="the loss budget of lossy passes (default: 1%%)",
     )  # fmt: skip
     group.add_argument(
-        "--lossless", dest="max_loss", action="store_const", const=0.0,
+        "--lossless", action="store_true",
         help="the same as --max-loss=0: no prediction on the calibration data changes, no metric of --eval falls",
     )  # fmt: skip
 
@@ -206,7 +206,7 @@ def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printe
             output=output,
             calibration=arguments.calib,
             inputs=arguments.inputs,
-            max_loss=arguments.max_loss,
+            max_loss=0.0 if arguments.lossless else arguments.max_loss,
             evaluation=arguments.eval,
             metric=arguments.metric,
             max_size=arguments.max_size,
