@@ -81,15 +81,46 @@ def test_bytes_are_what_is_read_and_written() -> None:
 
 
 def test_the_roof_is_the_slower_of_computing_and_moving() -> None:
-    target = MODEL.target
+    # Of a target whose back end has no costs of its own.
+    target = JETSON.target
     square = tensor(2048, 2048)
-    product = price("MatMul", [square, square], square)
+    product = JETSON.price("MatMul", {}, [square, square], [square])
     computing = product.operations / target.peak["float32"] / 0.7
     assert product.seconds - target.launch_overhead == pytest.approx(computing, rel=0.01)
     big = tensor(64, 1024, 1024)
-    moved = price("Add", [big, big], big)
+    moved = JETSON.price("Add", {}, [big, big], [big])
     moving = moved.nbytes / target.bandwidth / 0.7
     assert moved.seconds - target.launch_overhead == pytest.approx(moving, rel=0.01)
+
+
+def test_what_kernels_do_besides_their_arithmetic_is_paid_for() -> None:
+    def convolution(channels: int, kernel: int) -> float:
+        x, weight = tensor(1, channels, 64, 64, dtype="uint8"), tensor(64, channels, kernel, kernel, dtype="int8")
+        made = MODEL.price(
+            "QLinearConv", {}, [x, None, None, weight, None, None, None, None], [tensor(1, 64, 64, 64, dtype="uint8")]
+        )
+        return made.seconds * MODEL.target.peak["int8"] / made.operations
+
+    # Few channels: results are rescaled for little arithmetic, and windows are copied element by element.
+    assert convolution(3, 3) > 2 * convolution(64, 3)
+    assert convolution(3, 1) > 2 * convolution(256, 1)
+    byte = tensor(4, 12, 128, 128, dtype="uint8")
+    integer = MODEL.price("QLinearSoftmax", {}, [byte, None, None, None, None], [byte])
+    assert integer.seconds > MODEL.price("Softmax", {}, [tensor(4, 12, 128, 128)], [tensor(4, 12, 128, 128)]).seconds
+    x, w = tensor(128, 64, dtype="uint8"), tensor(64, 128, dtype="uint8")
+    inputs, out = [x, None, None, w, None, None, None, None], [tensor(128, 128, dtype="uint8")]
+    constant, variable = (
+        MODEL.price("QLinearMatMul", {}, inputs, out, [False, *[is_constant] * 7]) for is_constant in (True, False)
+    )
+    assert variable.seconds > constant.seconds
+
+
+def test_depthwise_convolutions_want_whole_vectors_of_channels() -> None:
+    def depthwise(channels: int) -> float:
+        image = tensor(1, channels, 56, 56)
+        return price("Conv", [image, tensor(channels, 1, 3, 3)], image, group=channels).seconds / channels
+
+    assert depthwise(100) > 2 * depthwise(96)
 
 
 def test_lower_precision_is_cheaper_where_the_target_has_it() -> None:

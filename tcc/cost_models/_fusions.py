@@ -6,7 +6,7 @@ import functools
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,28 @@ class Pattern:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a kernel computes besides its arithmetic, and how well, in operations of the machine's peak rate.
+
+    ``operation`` is what one arithmetic operation takes, ``result`` what is done for each element of the result
+    (rescaling, rounding, a transcendental function), ``read`` for each one of the first input, ``packed`` for each one
+    of a second factor that is no constant, ``gathered`` for each one that a window copies out of fewer than
+    ``NARROW`` channels. ``launches`` is the fixed part, in launches of a small kernel.
+    """
+
+    operation: float = 0.0
+    result: float = 0.0
+    read: float = 0.0
+    packed: float = 0.0
+    gathered: float = 0.0
+    launches: float = 1.0
+
+
+NARROW = 8
+"""Channels below which a window's rows are too short to be copied as such."""
+
+
+@dataclass(frozen=True)
 class Fusions:
     """The quantised kernels of one back end.
 
@@ -74,7 +96,8 @@ class Fusions:
     products that rescale their own result. ``optional`` gives the inputs that may stay in floating point.
 
     ``epilogues``, ``affine`` maps by constants and ``sums`` are computed while an operator's result is written;
-    ``patterns`` run as one kernel, the largest first.
+    ``patterns`` run as one kernel, the largest first. ``costs`` are what kernels were measured to take; the roofline
+    alone prices the others.
     """
 
     source: str
@@ -93,6 +116,7 @@ class Fusions:
     affine: FrozenMapping[tuple[str, ...]]
     sums: FrozenMapping[tuple[str, ...]]
     patterns: tuple[Pattern, ...]
+    costs: FrozenMapping[Cost]
 
 
 _NAMES = schema.mapping(schema.text)
@@ -106,6 +130,8 @@ _CHECK = schema.table({
     "epilogues": schema.mapping(schema.texts), "affine": schema.mapping(schema.texts),
     "sums": schema.mapping(schema.texts),
     "patterns": schema.mapping(schema.table({"operands": schema.text, "match": schema.texts})),
+}, {
+    "costs": schema.mapping(schema.table({}, {field.name: schema.rate for field in fields(Cost)})),
 })  # fmt: skip
 
 
@@ -140,6 +166,7 @@ def _build(contents: Mapping[str, Any]) -> Fusions:
         dynamic=frozenset(contents["dynamic"]["operators"]),
         optional=FrozenMapping({name: tuple(places) for name, places in contents["optional"].items()}),
         epilogues=_lists(contents["epilogues"]),
+        costs=FrozenMapping({name: Cost(**table) for name, table in contents.get("costs", {}).items()}),
         affine=_lists(contents["affine"]),
         sums=_lists(contents["sums"]),
         patterns=tuple(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tcc.cost_models import _operations as operations
+from tcc.cost_models._fusions import NARROW, Cost, fusions_of
 from tcc.cost_models._operations import Count, Node, Sized
 from tcc.ir.attributes import plain
 from tcc.ir.model import tensor_type
@@ -77,6 +79,7 @@ class Roofline:
         self._slowest = min(self._rates.values())
         self._cached = target.caches[-1].nbytes / 2 if target.caches else 0.0
         self._sizes: dict[TensorType, Sized] = {}
+        self._costs = fusions_of(target).costs
 
     def price(
         self,
@@ -105,13 +108,21 @@ class Roofline:
         count = operations.COUNTS.get(operator, operations.UNKNOWN)
         work = count.operations(node)
         streamed, kept = _traffic(operator, node, constant_inputs)
-        speed = self._rates.get("int8" if count.integer else _dtype(inputs, outputs), self._slowest)
-        computing = self._computing(_padded(work, count, node, self.target.alignment), speed)
+        dtype = "int8" if count.integer else _dtype(inputs, outputs)
+        speed = self._rates.get(dtype, self._slowest)
+        padded = _padded(work, count, node, self.target.alignment)
         moving = (streamed + kept / (CACHED if kept <= self._cached else 1.0)) / self.target.bandwidth
+        kernels = self.target.composed.get(operator, 1)
+        if (cost := self._costs.get(_kernel(operator, count, node, self.target.alignment))) is not None:
+            if not count.integer and "float" not in dtype:
+                speed = self._rates["float32"]  # what is done to integers one by one is done in floating point
+            computing = self._computing(_weighed(cost, operator, padded, node, constant_inputs), speed)
+            seconds = max(computing, moving / operations.STREAMING) + cost.launches * launch
+            return Price(kernels * seconds, work, streamed + kept)
+        computing = self._computing(padded, speed)
         efficiency = count.efficiency
         if _is_grouped(count, attributes):
             efficiency *= operations.GROUPED / operations.DENSE
-        kernels = self.target.composed.get(operator, 1)
         return Price(kernels * (max(computing, moving) / efficiency + launch), work, streamed + kept)
 
     def price_of(self, node: onnx_ir.Node) -> Price:
@@ -167,6 +178,27 @@ def _traffic(operator: str, node: Node, constant: Sequence[bool]) -> tuple[float
         else:
             kept += read
     return streamed, kept
+
+
+def _kernel(operator: str, count: Count, node: Node, alignment: int) -> str:
+    """What a kernel's measured cost goes by: grouped convolutions run on whole vectors of channels, or one by one."""
+    if not _is_grouped(count, node.attributes):
+        return operator
+    weight = node.inputs[3 if operator.startswith("QLinear") else 1].shape
+    whole = len(weight) > 1 and weight[0] % alignment == 0 and (weight[1] == 1 or weight[1] % alignment == 0)
+    return f"{operator}/{'grouped' if whole else 'scattered'}"
+
+
+def _weighed(cost: Cost, operator: str, work: float, node: Node, constant: Sequence[bool]) -> float:
+    """All that a kernel does, in operations of the peak rate; ``work`` is its arithmetic, as its lanes do it."""
+    total = cost.operation * work + cost.result * node.results + cost.read * node.input(0).elements
+    second = 3 if operator.startswith(("QLinear", "QGemm")) else 1
+    if cost.packed and not (second < len(constant) and constant[second]):
+        total += cost.packed * node.input(second).elements
+    weight = node.input(second).shape
+    if cost.gathered and len(weight) > 1 and weight[1] < NARROW and math.prod(weight[2:]) > 1:
+        total += cost.gathered * node.results / max(1, weight[0]) * math.prod(weight[1:])
+    return total
 
 
 def _is_grouped(count: Count, attributes: Mapping[str, object]) -> bool:
