@@ -51,7 +51,7 @@ def given(variable: String, computed: String) -> tuple[Fact, Any]:
     return eq(variable).to(computed), ne(variable).to(String(DECLINED))
 
 
-_BETWEEN = "\x1f"
+BETWEEN = "\x1f"
 """Between the arguments of a call: names are quoted in the texts of facts, and JSON escapes it."""
 
 
@@ -63,7 +63,7 @@ def _caller(function: Callable[..., Any]) -> Callable[..., PyObject]:
 
         # As one text: the engine pickles and unpickles each argument of a call, at each call.
         texts = [a if isinstance(a, str | String) else _text(a) for a in arguments]
-        parts = [part for text in texts for part in (String(_BETWEEN), text)][1:]
+        parts = [part for text in texts for part in (String(BETWEEN), text)][1:]
         target = PyObject(_ByName(function.__module__, function.__qualname__))
         assert len(texts) == count
         return target(PyObject.from_string(join(*parts) if count > 1 else parts[0]))
@@ -92,8 +92,9 @@ def of_one_text(module: str, name: str) -> Callable[[str], Any]:
     numbers = [p.annotation in (int, "int") for p in inspect.signature(function).parameters.values()]
 
     @lru_cache(maxsize=65536)
+    @wraps(function)
     def call(text: str) -> Any:
-        arguments = text.split(_BETWEEN) if len(numbers) > 1 else [text]
+        arguments = text.split(BETWEEN) if len(numbers) > 1 else [text]
         return function(*(int(a) if number else a for a, number in zip(arguments, numbers, strict=True)))
 
     return call

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import pickle
 import re
 from dataclasses import dataclass
 
+from tcc.ir.host import BETWEEN
 from tcc.rewrites.rule import Stored
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[()]|[^\s()]+')
@@ -82,5 +84,24 @@ def asked(term: Term) -> tuple[str, tuple[Term, ...]] | None:
     assert isinstance(target, Call)
     (packed,) = target.arguments
     function = pickle.loads(base64.b64decode(str(packed).strip('"')))  # noqa: S301 - the project's own texts
-    plain = [a.arguments[0] if isinstance(a, Call) and a.name.startswith("py-from") else a for a in arguments]
+    (argument,) = arguments
+    assert isinstance(argument, Call)
+    assert argument.name == "py-from-string"
+    texts = [text for text in _joined(argument.arguments[0]) if text != f'"{BETWEEN}"']
+    numbers = [p.annotation in {int, "int"} for p in inspect.signature(function).parameters.values()]
+    plain = [_number(text) if number else text for text, number in zip(texts, numbers, strict=True)]
     return function.__name__, tuple(plain)
+
+
+def _joined(term: Term) -> list[Term]:
+    """The texts that are joined to one: the arguments of a call, and what stands between them."""
+    if isinstance(term, Call) and term.name == "+":
+        return [text for part in term.arguments for text in _joined(part)]
+    return [term]
+
+
+def _number(term: Term) -> Term:
+    """A number that is written as a text."""
+    if isinstance(term, Call) and term.name == "to-string":
+        return term.arguments[0]
+    return int(term.strip('"')) if isinstance(term, str) else term
