@@ -17,7 +17,7 @@ from tests.test_low_rank import CASES
 from tests.test_projecting import averaged
 
 _BUDGET = 0.001
-PASSES = "compress{techniques=low-rank,objective=size}"
+PASSES = "compress{techniques=low-rank,objective=size,slower=true}"
 
 
 def finite(outputs: list[Any], labels: Any) -> Any:
