@@ -8,6 +8,7 @@ Runtime runs.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import statistics
@@ -66,9 +67,11 @@ def u8s8(case: Any, path: Path, samples: int, _: float = 0.0) -> None:
         def get_next(self) -> Any:
             return next(self.feeds, None)
 
-    prepared = path.with_suffix(".prepared.onnx")
+    prepared = path.resolve().with_suffix(".prepared.onnx")
     try:
-        quant_pre_process(str(case.model), str(prepared))
+        # Its symbolic inference leaves files in the working directory.
+        with contextlib.chdir(path.parent):
+            quant_pre_process(str(Path(case.model).resolve()), str(prepared))
     except Exception:  # noqa: BLE001 - as its documentation says: without symbolic shapes, then
         quant_pre_process(str(case.model), str(prepared), skip_symbolic_shape=True)
     quantization.quantize_static(
