@@ -54,6 +54,29 @@ def test_convolutions_are_joined() -> None:
     assert (counts["Conv"], counts["Split"]) == (1, 1)
 
 
+@pytest.mark.parametrize("opset", [9, 17])
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_normalization_behind_each_part_goes_into_the_whole(opset: int, *, alike: bool) -> None:
+    """Different epsilons keep the parts from being normalized as one."""
+    made, widths = model("Conv", opset, (4, 4, 8)), (4, 4, 8)
+    rng = np.random.default_rng(1)
+    for i, width in enumerate(widths):
+        names = [f"{name}{i}" for name in ("scale", "shift", "mean", "variance")]
+        arrays = [rng.uniform(0.5, 2, width).astype(np.float32) for _ in names]
+        made.graph.initializer.extend(map(numpy_helper.from_array, arrays, names))
+        behind = made.graph.node[2 * i + i + 1]
+        behind.input[0] = f"n{i}"
+        kept = 1e-5 if alike else 1e-5 * (i + 1)
+        made.graph.node.insert(
+            2 * i + i + 1,
+            helper.make_node("BatchNormalization", [f"y{i}", *names], [f"n{i}"], f"norm{i}", epsilon=kept),
+        )
+    outcome = tcc.PassManager(["simplify"], target="x86-64-vnni").run(made)
+    counts = outcome.model.operator_counts
+    assert ("BatchNormalization" in counts) != alike
+    assert (counts["Conv"], counts["Split"]) == (1, 1)
+
+
 def test_different_strides_are_no_siblings() -> None:
     counts = tcc.compile(model("Conv", 17, (4, 4), strides=(1, 2)), 2, "x86-64-vnni").model.operator_counts
     assert counts["Conv"] == 2

@@ -6,6 +6,8 @@ offered once, for the imported graph's own constants, all siblings at once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import onnx_ir
 
@@ -17,9 +19,9 @@ from tcc.ir.types import TensorType
 from tcc.rewrites._sharing import join_groups, join_inputs
 
 ALGEBRA = (
-    "x A, x B, ... are the parts of x [A B ...], and x A, y A, ... those of [x; y; ...] A where neither depends on the "
-    "other, for matrix products, Gemm and convolutions; convolutions of all parts of a Split, joined again, are one "
-    "grouped convolution"
+    "x A, x B, ... are the parts of x [A B ...], with a BatchNormalization behind each or without, and x A, y A, ... "
+    "those of [x; y; ...] A where neither depends on the other, for matrix products, Gemm and convolutions; "
+    "convolutions of all parts of a Split, joined again, are one grouped convolution"
 )
 SOURCE = "TASO, SOSP 2019; Tensat, MLSys 2021, multi-pattern rules"
 OPERATORS = ("Concat", "Split")
@@ -91,18 +93,75 @@ def _join(imported: Imported, tables: Tables, nodes: list[onnx_ir.Node], opset: 
     assert kind.shape is not None
     at = _OUTPUT_AXIS[first.op_type] % len(kind.shape)
     shape = tuple(sum(sizes) if i == at else size for i, size in enumerate(kind.shape))
-    product, parts = imported.fresh(), imported.fresh()
+    product = imported.fresh()
     inputs = [imported.number(first.inputs[0]), weight, *([bias] if first.op_type != "MatMul" else [])]
     tables.add(first.op_type, product, *inputs, attributes.key_of(plain))
     tables.add("type", product, facts.kind_text(TensorType(kind.dtype, shape)))
-    mark = {facts.OUTPUTS_MARK: len(nodes), **({"axis": at} if at else {})}
+    whole = _Whole(product, sizes, at, TensorType(kind.dtype, shape))
+    _take_apart(imported, tables, whole, nodes, opset)
+    if at == 1 and (normalized := _normalized(nodes, sizes)):
+        # Behind the parts it would keep them apart; behind the whole it is folded like any other.
+        _take_apart(imported, tables, _normalize(imported, tables, whole, normalized), normalized, opset)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """What siblings are the parts of: its number, their lengths along an axis, its type."""
+
+    number: int
+    sizes: list[int]
+    axis: int
+    kind: TensorType
+
+
+def _take_apart(imported: Imported, tables: Tables, whole: _Whole, nodes: list[onnx_ir.Node], opset: int) -> None:
+    """Say that the nodes' first outputs are the parts."""
+    parts = imported.fresh()
+    mark = {facts.OUTPUTS_MARK: len(nodes), **({"axis": whole.axis} if whole.axis else {})}
     if opset >= _SIZES_AS_INPUT:
-        lengths = imported.constant(tables, np.array(sizes, np.int64), f"{first.name or first.outputs[0].name}/sizes")
-        tables.add("Split", parts, product, lengths, attributes.key_of(mark))
+        name = f"{nodes[0].name or nodes[0].outputs[0].name}/sizes"
+        lengths = imported.constant(tables, np.array(whole.sizes, np.int64), name)
+        tables.add("Split", parts, whole.number, lengths, attributes.key_of(mark))
     else:
-        tables.add("Split", parts, product, ABSENT, attributes.key_of({**mark, "split": sizes}))
+        tables.add("Split", parts, whole.number, ABSENT, attributes.key_of({**mark, "split": whole.sizes}))
     for i, node in enumerate(nodes):
         tables.add("project", imported.number(node.outputs[0]), parts, i)
+
+
+def _normalized(nodes: list[onnx_ir.Node], sizes: list[int]) -> list[onnx_ir.Node]:
+    """The BatchNormalization behind each node, where there is one with constants of its own and all are alike."""
+    found: list[onnx_ir.Node] = []
+    for node, size in zip(nodes, sizes, strict=True):
+        behind = [user for user, index in node.outputs[0].uses() if index == 0 and _is_constant_norm(user, size)]
+        found += behind[:1]
+    keys = {attributes.key_of(attributes.plain(node) or {}) for node in found}
+    dtypes = {tuple(kind.dtype for v in node.inputs[1:] if v and (kind := tensor_type(v))) for node in found}
+    return found if len(found) == len(nodes) and len(keys) == 1 and len(dtypes) == 1 else []
+
+
+def _is_constant_norm(node: onnx_ir.Node, size: int) -> bool:
+    if node.domain or node.op_type != "BatchNormalization" or len([v for v in node.outputs if v.name]) > 1:
+        return False
+    plain = attributes.plain(node)
+    if plain is None or plain.get("training_mode", 0) or not plain.get("spatial", 1):
+        return False
+    kinds = [tensor_type(v) for v in node.inputs[1:] if v is not None and v.const_value is not None]
+    return len(kinds) == _STATISTICS and all(kind is not None and kind.shape == (size,) for kind in kinds)
+
+
+_STATISTICS = 4
+"""Scale, shift, mean and variance of a BatchNormalization."""
+
+
+def _normalize(imported: Imported, tables: Tables, whole: _Whole, nodes: list[onnx_ir.Node]) -> _Whole:
+    number = imported.fresh()
+    joined = [
+        _concatenated(imported, tables, [node.inputs[i] for node in nodes], 0)[0] for i in range(1, 1 + _STATISTICS)
+    ]
+    key = attributes.key_of(attributes.plain(nodes[0]) or {})
+    tables.add("BatchNormalization", number, whole.number, *joined, key)
+    tables.add("type", number, facts.kind_text(whole.kind))
+    return replace(whole, number=number)
 
 
 def _concatenated(
