@@ -55,6 +55,23 @@ def test_the_file_shrinks_and_what_runs_is_what_ran(technique: str, part: float,
     assert len(record(result)["sites"]) == 3
 
 
+def test_a_vector_has_one_scale() -> None:
+    model = recurrent()
+    model.graph.node.append(helper.make_node("Expand", ["y", "wide"], ["e"], "expand"))
+    model.graph.node.append(helper.make_node("Mul", ["e", "v"], ["z"], "factor"))
+    held = {"wide": np.array([24, 1, 48]), "v": DRAW.normal(size=(24, 1, 48)).astype(np.float32)}
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in held.items())
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("z", TensorProto.FLOAT, [24, 1, 48]))
+    vector = numpy_helper.from_array(DRAW.normal(size=1152).astype(np.float32), "line")
+    model.graph.initializer.append(vector)
+    model.graph.node.append(helper.make_node("Reshape", ["z", "flat"], ["f"], "reshape"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1152]), "flat"))
+    model.graph.node.append(helper.make_node("Add", ["f", "line"], ["o"], "shift"))
+    model.graph.output.append(helper.make_tensor_value_info("o", TensorProto.FLOAT, [1152]))
+    sites = record(compiled(model, "stored-int8"))["sites"]
+    assert "stored-int8:line" in sites
+
+
 def test_a_weight_beyond_the_largest_half_is_not_stored_as_one() -> None:
     result = compiled(recurrent(largest=1e7), "stored-float16")
     assert "float16 ends at 65504" in record(result)["declined"]["stored-float16:k"]

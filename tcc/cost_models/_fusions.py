@@ -70,7 +70,8 @@ class Cost:
     ``operation`` is what one arithmetic operation takes, ``result`` what is done for each element of the result
     (rescaling, rounding, a transcendental function), ``read`` for each one of the first input, ``packed`` for each one
     of a second factor that is no constant, ``gathered`` for each one that a window copies out of fewer than
-    ``NARROW`` channels. ``launches`` is the fixed part, in launches of a small kernel.
+    ``NARROW`` channels. ``launches`` is the fixed part, in launches
+    of a small kernel where the costs were fitted (``roofline.SMALL_KERNEL``).
     """
 
     operation: float = 0.0

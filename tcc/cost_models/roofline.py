@@ -40,6 +40,12 @@ VIEW = 0.1
 """A view's part of a launch: nothing is computed, but an executor still steps over it."""
 FOLDED = 1e-9
 """Seconds for a node whose inputs are all constant: it is folded before the model runs, and yet one fewer is better."""
+SMALL_KERNEL = 32_768
+"""Float operations that one thread does in a small kernel's launch, where the kernels' fixed parts were fitted.
+
+A kernel's fixed part is work of the processor: a target's launch, which may be an engineer's estimate or measured on
+several threads, says what dispatch takes and would multiply its own error.
+"""
 GRAIN = 131_072
 """Operations that one thread does before a second one starts (MLAS: 64 Ki multiply-accumulates a thread)."""
 CACHED = 3.0
@@ -78,6 +84,7 @@ class Roofline:
         self._rates = {dtype: self._rate(dtype) for dtype in BITS}
         self._slowest = min(self._rates.values())
         self._cached = target.caches[-1].nbytes / 2 if target.caches else 0.0
+        self._single = target.single_thread
         self._sizes: dict[TensorType, Sized] = {}
         self._costs = fusions_of(target).costs
 
@@ -117,7 +124,8 @@ class Roofline:
             if not count.integer and "float" not in dtype:
                 speed = self._rates["float32"]  # what is done to integers one by one is done in floating point
             computing = self._computing(_weighed(cost, operator, padded, node, constant_inputs), speed)
-            seconds = max(computing, moving / operations.STREAMING) + cost.launches * launch
+            fixed = launch + (cost.launches - 1) * min(launch, SMALL_KERNEL / (self._rates["float32"] * self._single))
+            seconds = max(computing, moving / operations.STREAMING) + fixed
             return Price(kernels * seconds, work, streamed + kept)
         computing = self._computing(padded, speed)
         efficiency = count.efficiency
@@ -141,7 +149,7 @@ class Roofline:
     def _computing(self, work: float, speed: float) -> float:
         """Seconds: the first grain of work runs on one thread, the rest on all."""
         alone = min(work, GRAIN)
-        return alone / (speed * self.target.single_thread) + (work - alone) / speed
+        return alone / (speed * self._single) + (work - alone) / speed
 
     def _rate(self, dtype: str) -> float:
         """Operations per second in ``dtype``, that of a slower type where the target states none."""

@@ -30,4 +30,4 @@ def _integers(weight: np.ndarray) -> Narrow:
     found: list[Weight] = [quantize_weight(weight, axis) for axis in axes]
     best = min(found, key=lambda made: made.error)
     wide = () if best.axis is None else tuple(-1 if i == best.axis else 1 for i in range(weight.ndim))
-    return Narrow(best.values, best.scale.reshape(wide))
+    return Narrow(best.values, np.asarray(best.scale).reshape(wide))
