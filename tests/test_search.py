@@ -288,7 +288,7 @@ def test_a_program_that_loses_too_much_on_unseen_data_is_tried_more_carefully(
 
     def much_worse(judge: LossOf, snapshot: Snapshot) -> Loss:
         found = true(judge, snapshot)
-        heavy = any(node.op_type == "QuantizeLinear" for node in snapshot.proto.graph.node)
+        heavy = any(node.op_type in {"QuantizeLinear", "Cast"} for node in snapshot.proto.graph.node)
         return dataclasses.replace(found, value=0.5 if heavy else found.value)
 
     monkeypatch.setattr(LossOf, "measured", much_worse)
@@ -296,7 +296,8 @@ def test_a_program_that_loses_too_much_on_unseen_data_is_tried_more_carefully(
     once = Compress.run
 
     def run(step: Compress, model: Model, context: Context) -> PassResult:
-        seen.append(context.max_loss)
+        if not step.techniques:  # what only stores weights in fewer bits has no integer kernels
+            seen.append(context.max_loss)
         return once(step, model, context)
 
     monkeypatch.setattr(Compress, "run", run)

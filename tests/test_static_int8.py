@@ -29,7 +29,7 @@ def weight(*shape: int) -> np.ndarray:
 def residual(opset: int = 17) -> onnx.ModelProto:
     """Two branches that join, a concatenation, pooling and a classifier."""
     constants = {
-        "w0": weight(32, 3, 3, 3), "b0": weight(32), "w1": weight(32, 32, 3, 3), "b1": weight(32),
+        "w0": weight(32, 8, 3, 3), "b0": weight(32), "w1": weight(32, 32, 3, 3), "b1": weight(32),
         "w2": weight(32, 32, 1, 1), "wg": 4 * weight(64, 10), "bg": weight(10),
     }  # fmt: skip
     nodes = [
@@ -47,7 +47,7 @@ def residual(opset: int = 17) -> onnx.ModelProto:
     ]
     graph = helper.make_graph(
         nodes, "residual",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 16, 16])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8, 40, 40])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )  # fmt: skip
@@ -55,7 +55,7 @@ def residual(opset: int = 17) -> onnx.ModelProto:
 
 
 # Each of its own brightness and contrast: averages of plain noise are all the same.
-IMAGES = DRAW.normal(size=(64, 3, 16, 16)) * np.exp(DRAW.normal(size=(64, 1, 1, 1))) + DRAW.normal(size=(64, 3, 1, 1))
+IMAGES = DRAW.normal(size=(64, 8, 40, 40)) * np.exp(DRAW.normal(size=(64, 1, 1, 1))) + DRAW.normal(size=(64, 8, 1, 1))
 IMAGES = IMAGES.astype(np.float32)
 
 

@@ -20,6 +20,7 @@ from tcc.compiler.speed import HOWEVER_SLOW, SpeedGate
 from tcc.cost_models.memory import Memory
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.model import Model
+from tcc.ir.problem import BYTES_PRICE
 from tcc.passes.base import Context, Effect, Pass
 from tcc.passes.compress import Compress
 from tcc.passes.manager import Outcome, Snapshot, Stages, Verifier, run_passes
@@ -166,7 +167,7 @@ class Programs:
             )  # fmt: skip
             made.run(start, branches, suffix)
         asked.diagnostics += made.notes
-        self.chosen = made.choose(search.OBJECTIVES[asked.objective])
+        self.chosen = made.choose(search.OBJECTIVES[asked.objective], self._outruns)
         return self.chosen.outcome
 
     def _branches(self, rest: tuple[Pass, ...]) -> tuple[list[Branch], tuple[Pass, ...]]:
@@ -190,6 +191,9 @@ class Programs:
         if branches and gated and self.asked.target.storage:
             # Kernels that were to be faster may measure slower; what runs as before does not.
             branches.append(Branch((), tuple(self._stored(step) for step in rest[:end])))
+        if branches and gated and self.samples and not self.gate.unmeasured and self.asked.objective == "latency":
+            # Prices of kernels err: the most compressed program may measure faster than it is predicted.
+            branches.append(Branch((), tuple(self._smallest(step) for step in rest[:end])))
         return branches, suffix
 
     def _aimed(self, step: Pass, objective: str) -> Pass:
@@ -204,7 +208,19 @@ class Programs:
         """The pass with those techniques only that change the file and not what runs."""
         if not isinstance(step, Compress) or step.techniques:
             return step
-        return replace(step, techniques="+".join(at_load_time()))
+        return self._aimed(replace(step, techniques="+".join(at_load_time())), self.asked.objective)
+
+    def _smallest(self, step: Pass) -> Pass:
+        """The pass that compresses most, however slow that is predicted to be."""
+        aimed = self._aimed(step, "size")
+        return replace(aimed, slower=True) if isinstance(aimed, Compress) else aimed
+
+    def _outruns(self, one: Point, other: Point) -> bool:
+        """Whether a program measures so much faster than another one that it is better, bytes counted as ever."""
+        if self.gate.unmeasured or self.asked.objective != "latency" or self._search is None:
+            return False
+        dearer = BYTES_PRICE * (one.cost.nbytes - other.cost.nbytes) / max(self._search.original.nbytes, 1)
+        return self.gate.is_faster(one.outcome.snapshots[-1], other.outcome.snapshots[-1], 1 - max(dearer, 0.0))
 
     def _cost(self, outcome: Outcome, loss: float, nbytes: int) -> Cost:
         """What is known of a program's last form without running it; the input's bytes are those of its own files."""

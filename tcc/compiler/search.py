@@ -145,17 +145,30 @@ class Search:
             self.points[index] = found = replace(found, cost=cost, exceeds=exceeds, timed=True)
         return found
 
-    def choose(self, objective: Callable[[Cost, Cost], tuple[float, ...]]) -> Point:
+    def choose(
+        self,
+        objective: Callable[[Cost, Cost], tuple[float, ...]],
+        outruns: Callable[[Point, Point], bool] = lambda _, __: False,
+    ) -> Point:
         """The best point within all budgets; only what may be the best is timed.
+
+        Points come in the order of their predictions; a later one takes the place of an earlier one that it outruns
+        as measured.
 
         Raises:
             TccError: exit INFEASIBLE, naming the budgets in the way and the best point reached.
         """
         # Of equals the last: where nothing lossy pays, the record of what was declined, and why, is kept.
         order = sorted(range(len(self.points)), key=lambda i: (*objective(self.points[i].cost, self.original), -i))
+        chosen: Point | None = None
         for index in order:
-            if not (point := self._time(index)).exceeds:
-                return point
+            # The simplified model itself outruns nothing: each point was compared with its exact form.
+            if chosen is None or self.points[index].branch:
+                point = self._time(index)
+                if not point.exceeds and (chosen is None or outruns(point, chosen)):
+                    chosen = point
+        if chosen is not None:
+            return chosen
         nearest = min(self.points, key=lambda point: (len(point.exceeds), *objective(point.cost, self.original)))
         raise infeasible(nearest.exceeds, nearest.outcome.snapshots[0], nearest.branch or "simplified only")
 

@@ -123,6 +123,20 @@ class SpeedGate:
                 return f"measured against {name} it is slower: {found.text()}, {threads} threads"
         return ""
 
+    def is_faster(self, one: Snapshot, other: Snapshot, part: float) -> bool:
+        """Whether a form measures clearly below ``part`` of another one's time on one thread, and on all is no slower.
+
+        Raises:
+            TccError: what loading and running raise.
+        """
+        before, after = self.written.files(other), self.written.files(one)
+        boundary = part - MARGIN
+        if before == after or self.timing.ratio(before, after, boundary, 1).high >= boundary:
+            return False
+        return (
+            self.threads == 1 or self.timing.ratio(before, after, 1 + WALL_MARGIN, self.threads).low <= 1 + WALL_MARGIN
+        )
+
     def seconds(self, snapshot: Snapshot, limit: Limit | None) -> float | None:
         """At most how many seconds a run of a form takes, as far as a limit asks; None where nothing is measured.
 
