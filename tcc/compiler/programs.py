@@ -191,7 +191,7 @@ class Programs:
         if branches and gated and self.asked.target.storage:
             # Kernels that were to be faster may measure slower; what runs as before does not.
             branches.append(Branch((), tuple(self._stored(step) for step in rest[:end])))
-        if branches and gated and self.samples and not self.gate.unmeasured and self.asked.objective == "latency":
+        if branches and gated and self.samples and not self.gate.unmeasured and self.asked.objective != "size":
             # Prices of kernels err: the most compressed program may measure faster than it is predicted.
             branches.append(Branch((), tuple(self._smallest(step) for step in rest[:end])))
         return branches, suffix

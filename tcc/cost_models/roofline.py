@@ -87,6 +87,8 @@ class Roofline:
         self._single = target.single_thread
         self._sizes: dict[TensorType, Sized] = {}
         self._costs = fusions_of(target).costs
+        # Where a launch is worth nothing, because it is not time that is counted, nor is this.
+        self.folded = min(FOLDED, target.launch_overhead)
 
     def price(
         self,
@@ -102,7 +104,7 @@ class Roofline:
         that fit stay in the cache. A node with subgraphs is priced without what they do.
         """
         if constant_inputs and all(constant_inputs) and operator not in operations.RANDOM:
-            return Price(FOLDED, 0.0, 0.0)
+            return Price(self.folded, 0.0, 0.0)
         launch = self.target.launch_overhead
         if operator in operations.VIEWS:
             return Price(VIEW * launch, 0.0, 0.0)

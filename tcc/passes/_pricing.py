@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tcc.cost_models._fusions import fusions_of
-from tcc.cost_models.roofline import FOLDED, Roofline
+from tcc.cost_models.roofline import Roofline
 from tcc.ir import attributes
 from tcc.ir.facts import OUTPUTS_MARK
 from tcc.ir.frozen import EClass, ENode, Frozen
@@ -94,13 +94,13 @@ class Pricing:
         owed = 0.0
         if not self._quantized.is_empty:
             if self._quantized.is_free(c, node):
-                return FOLDED
+                return self.prices.folded
             fused = self._quantized.price(self.prices, c, node, self._attributes(node))
             if fused is not None:
                 return fused
             for i, other in self._quantized.owed(c, node):
                 owed += self._alone(i, other, [False] * len(other.inputs))
-        return (FOLDED if self._fused.is_free(c, node) else self._joined(c, node, constants)) + owed
+        return (self.prices.folded if self._fused.is_free(c, node) else self._joined(c, node, constants)) + owed
 
     def kernel(self, c: int, node: ENode) -> str | None:
         """The name of the kernel that a node begins; None where it is a part of another one, or folded."""
