@@ -108,8 +108,7 @@ def _hits(case: Any, path: Path, limit: int | None, judge: int) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is not done yet; 1 where a recipe of tcc's fails."""
     options = _parser().parse_args(argv)
-    cases = [entry.name for entry in models.entries(("zoo",), options.patterns)]
-    chosen = [name for name in cases if models.zoo_case(name).metric is not None]
+    chosen = models.labelled(options.patterns)
     if not chosen:
         print("no such model, or the zoo is not here: TCC_ZOO names its folder")
         return 1

@@ -123,6 +123,11 @@ def zoo_case(name: str) -> Any:
     return _module("zoo").load(name)
 
 
+def labelled(patterns: Sequence[str] = ()) -> list[str]:
+    """The zoo's cases that have a metric, as far as they match one of the patterns; none where the zoo is not here."""
+    return [found.name for found in entries(("zoo",), patterns) if zoo_case(found.name).metric is not None]
+
+
 def _module(kind: Kind) -> ModuleType:
     """The collection's own loader, ``<kind>.py`` in its folder."""
     name = f"tcc_collection_{kind}"

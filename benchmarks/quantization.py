@@ -155,8 +155,7 @@ def failures(row: Mapping[str, Any]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, one model at a time; 1 where tcc breaks a promise."""
     options = _parser().parse_args(argv)
-    cases = [entry.name for entry in models.entries(("zoo",), options.patterns)]
-    chosen = [name for name in cases if models.zoo_case(name).metric is not None]
+    chosen = models.labelled(options.patterns)
     if not chosen:
         print("no such model, or the zoo is not here: TCC_ZOO names its folder")
         return 1

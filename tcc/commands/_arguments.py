@@ -7,6 +7,7 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tcc.commands import _config
@@ -75,6 +76,16 @@ def dimension(text: str) -> tuple[str, int]:
         message = f"{text!r} is no size: write NAME=SIZE, as in batch=8"
         raise argparse.ArgumentTypeError(message)
     return name, int(size)
+
+
+def add_model_on_inputs(parser: argparse.ArgumentParser) -> None:
+    """Declare the model of a command that runs it, and what it is run on."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file")
+    parser.add_argument("--inputs", type=Path, metavar="F.NPZ", help="run on these inputs in place of generated ones")
+    parser.add_argument(
+        "--dim", type=dimension, action="append", default=[], metavar="NAME=SIZE",
+        help="the size of a symbolic dimension, for generated inputs",
+    )  # fmt: skip
 
 
 def error_names(values: Iterable[str]) -> tuple[str, ...]:

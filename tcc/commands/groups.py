@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from tcc.commands import _arguments as arguments_
 from tcc.commands._printing import Printer, write
@@ -17,12 +16,7 @@ and the axes that cannot shrink, with the reason.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file")
-    parser.add_argument("--inputs", type=Path, metavar="F.NPZ", help="run on these inputs in place of generated ones")
-    parser.add_argument(
-        "--dim", type=arguments_.dimension, action="append", default=[], metavar="NAME=SIZE",
-        help="the size of a symbolic dimension, for generated inputs",
-    )  # fmt: skip
+    arguments_.add_model_on_inputs(parser)
     for name, meaning in (("ignore", "what must stay"), ("only", "what may go; all without any")):
         parser.add_argument(
             f"--{name}", default="", metavar="PATTERNS",

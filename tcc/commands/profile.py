@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcc.commands import _arguments as arguments_
@@ -23,12 +22,7 @@ $XDG_CACHE_HOME/tcc/kernels.sqlite.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="an ONNX file")
-    parser.add_argument("--inputs", type=Path, metavar="F.NPZ", help="run on these inputs in place of generated ones")
-    parser.add_argument(
-        "--dim", type=arguments_.dimension, action="append", default=[], metavar="NAME=SIZE",
-        help="the size of a symbolic dimension, for generated inputs",
-    )  # fmt: skip
+    arguments_.add_model_on_inputs(parser)
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the runtime (default: 1)")
     parser.add_argument(
         "--seconds", type=arguments_.seconds, default=2.0, metavar="S",

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _NODE_FIELDS = 24
 """Bytes of a node's field headers and of a typical attribute in a file, besides its names."""
-_RUN_ON_CONSTANTS = frozenset({"DequantizeLinear"})
-"""Operators that runtimes run each time although all their inputs are constant, to keep weights small in memory."""
 
 
 @dataclass(frozen=True)

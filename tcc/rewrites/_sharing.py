@@ -5,6 +5,8 @@ Offered once for the imported graph's own constants, as ``tcc.rewrites.siblings`
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir
 
@@ -84,7 +86,7 @@ def _join(imported: Imported, tables: Tables, nodes: list[onnx_ir.Node], opset: 
     assert result.shape is not None
     lengths = [kind.shape[0] for kind in types if kind is not None and kind.shape is not None]
     sizes = [length for length in lengths if isinstance(length, int)]
-    joined, product, parts = imported.fresh(), imported.fresh(), imported.fresh()
+    joined, product = imported.fresh(), imported.fresh()
     cells = tables.list_of(tuple(imported.number(node.inputs[0]) for node in nodes))
     tables.add("Concat", joined, cells, attributes.key_of({"axis": 0}))
     source = types[0]
@@ -94,15 +96,33 @@ def _join(imported: Imported, tables: Tables, nodes: list[onnx_ir.Node], opset: 
     others = [imported.number(v) for v in first.inputs[1:]]
     missing = [ABSENT] * (2 - len(others)) if first.op_type != "MatMul" else []
     tables.add(first.op_type, product, joined, *others, *missing, attributes.key_of(plain))
-    tables.add("type", product, facts.kind_text(TensorType(result.dtype, (sum(sizes), *result.shape[1:]))))
-    mark: dict[str, attributes.Plain] = {facts.OUTPUTS_MARK: len(nodes)}
+    kind = TensorType(result.dtype, (sum(sizes), *result.shape[1:]))
+    tables.add("type", product, facts.kind_text(kind))
+    take_apart(imported, tables, Whole(product, sizes, 0, kind), nodes, opset, "rows")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What siblings are the parts of: its number, their lengths along an axis, its type."""
+
+    number: int
+    sizes: list[int]
+    axis: int
+    kind: TensorType
+
+
+def take_apart(
+    imported: Imported, tables: Tables, whole: Whole, nodes: list[onnx_ir.Node], opset: int, called: str
+) -> None:
+    """Say that the nodes' first outputs are the parts; ``called`` is the end of the name of their lengths."""
+    parts = imported.fresh()
+    mark: dict[str, attributes.Plain] = {facts.OUTPUTS_MARK: len(nodes), **({"axis": whole.axis} if whole.axis else {})}
     if opset >= _SIZES_AS_INPUT:
-        name = f"{first.name or first.outputs[0].name}/rows"
-        tables.add(
-            "Split", parts, product, imported.constant(tables, np.array(sizes, np.int64), name), attributes.key_of(mark)
-        )
+        name = f"{nodes[0].name or nodes[0].outputs[0].name}/{called}"
+        lengths = imported.constant(tables, np.array(whole.sizes, np.int64), name)
+        tables.add("Split", parts, whole.number, lengths, attributes.key_of(mark))
     else:
-        tables.add("Split", parts, product, ABSENT, attributes.key_of({**mark, "split": sizes}))
+        tables.add("Split", parts, whole.number, ABSENT, attributes.key_of({**mark, "split": whole.sizes}))
     for i, node in enumerate(nodes):
         tables.add("project", imported.number(node.outputs[0]), parts, i)
 

@@ -6,9 +6,8 @@ offered once, for the imported graph's own constants, all siblings at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import onnx_ir
 
 from tcc.ir import attributes, facts
@@ -16,7 +15,7 @@ from tcc.ir.importing import Imported
 from tcc.ir.model import tensor_type
 from tcc.ir.tables import ABSENT, Tables
 from tcc.ir.types import TensorType
-from tcc.rewrites._sharing import join_groups, join_inputs
+from tcc.rewrites._sharing import Whole, join_groups, join_inputs, take_apart
 
 ALGEBRA = (
     "x A, x B, ... are the parts of x [A B ...], with a BatchNormalization behind each or without, and x A, y A, ... "
@@ -25,8 +24,6 @@ ALGEBRA = (
 )
 SOURCE = "TASO, SOSP 2019; Tensat, MLSys 2021, multi-pattern rules"
 OPERATORS = ("Concat", "Split")
-_SIZES_AS_INPUT = 13
-"""The first opset whose Split takes its sizes as an input."""
 _OUTPUT_AXIS = {"MatMul": -1, "Gemm": -1, "Conv": 1}
 
 
@@ -97,35 +94,12 @@ def _join(imported: Imported, tables: Tables, nodes: list[onnx_ir.Node], opset: 
     inputs = [imported.number(first.inputs[0]), weight, *([bias] if first.op_type != "MatMul" else [])]
     tables.add(first.op_type, product, *inputs, attributes.key_of(plain))
     tables.add("type", product, facts.kind_text(TensorType(kind.dtype, shape)))
-    whole = _Whole(product, sizes, at, TensorType(kind.dtype, shape))
-    _take_apart(imported, tables, whole, nodes, opset)
+    whole = Whole(product, sizes, at, TensorType(kind.dtype, shape))
+    take_apart(imported, tables, whole, nodes, opset, "sizes")
     if at == 1 and (normalized := _normalized(nodes, sizes)):
         # Behind the parts it would keep them apart; behind the whole it is folded like any other.
-        _take_apart(imported, tables, _normalize(imported, tables, whole, normalized), normalized, opset)
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """What siblings are the parts of: its number, their lengths along an axis, its type."""
-
-    number: int
-    sizes: list[int]
-    axis: int
-    kind: TensorType
-
-
-def _take_apart(imported: Imported, tables: Tables, whole: _Whole, nodes: list[onnx_ir.Node], opset: int) -> None:
-    """Say that the nodes' first outputs are the parts."""
-    parts = imported.fresh()
-    mark = {facts.OUTPUTS_MARK: len(nodes), **({"axis": whole.axis} if whole.axis else {})}
-    if opset >= _SIZES_AS_INPUT:
-        name = f"{nodes[0].name or nodes[0].outputs[0].name}/sizes"
-        lengths = imported.constant(tables, np.array(whole.sizes, np.int64), name)
-        tables.add("Split", parts, whole.number, lengths, attributes.key_of(mark))
-    else:
-        tables.add("Split", parts, whole.number, ABSENT, attributes.key_of({**mark, "split": whole.sizes}))
-    for i, node in enumerate(nodes):
-        tables.add("project", imported.number(node.outputs[0]), parts, i)
+        whole = _normalize(imported, tables, whole, normalized)
+        take_apart(imported, tables, whole, normalized, opset, "sizes")
 
 
 def _normalized(nodes: list[onnx_ir.Node], sizes: list[int]) -> list[onnx_ir.Node]:
@@ -153,7 +127,7 @@ _STATISTICS = 4
 """Scale, shift, mean and variance of a BatchNormalization."""
 
 
-def _normalize(imported: Imported, tables: Tables, whole: _Whole, nodes: list[onnx_ir.Node]) -> _Whole:
+def _normalize(imported: Imported, tables: Tables, whole: Whole, nodes: list[onnx_ir.Node]) -> Whole:
     number = imported.fresh()
     joined = [
         _concatenated(imported, tables, [node.inputs[i] for node in nodes], 0)[0] for i in range(1, 1 + _STATISTICS)
