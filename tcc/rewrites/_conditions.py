@@ -83,7 +83,7 @@ def casts_to(attribute_key: str, kind: str) -> bool:
     return found is not None and facts.dtype_of(attributes.parse(attribute_key)["to"]) == found.dtype
 
 
-_WIDENS = {
+WIDENS = {
     "bool": {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"},
     "int8": {"int16", "int32", "int64", "float16", "float32", "float64"},
     "uint8": {"int16", "int32", "int64", "uint16", "uint32", "uint64", "float16", "float32", "float64"},
@@ -105,7 +105,7 @@ def widens_and_returns(kind: str, first: str, second: str) -> bool:
     if found is None:
         return False
     middle, last = (facts.dtype_of(attributes.parse(key)["to"]) for key in (first, second))
-    return last == found.dtype and middle in _WIDENS.get(found.dtype, ())
+    return last == found.dtype and middle in WIDENS.get(found.dtype, ())
 
 
 @condition

@@ -161,15 +161,3 @@ def group(kind: str, grouped: str, attribute_key: str) -> str:
         return DECLINED
     options = attributes.parse(attribute_key)
     return attributes.key_of({**options, "num_groups": groups})
-
-
-@text_function
-def softmax_axis(kind: str, first: str, first_axes: str, second: str, second_axes: str) -> str:
-    """Softmax's attributes where both reductions of ``kind`` run over one and the same axis."""
-    found = parse_kind(kind)
-    if found is None or found.rank is None:
-        return DECLINED
-    highest, total = reduced(first, first_axes, found), reduced(second, second_axes, found)
-    if highest is None or highest != total or len(highest) != 1:
-        return DECLINED
-    return attributes.key_of({} if highest[0] == found.rank - 1 else {"axis": highest[0]})

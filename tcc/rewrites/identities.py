@@ -99,7 +99,7 @@ def slice_everything(x: Tensor, s: Tensor, e: Tensor, c: Tensor, p: Tensor, a: S
 def slice_of_slice(x: Tensor, s: Tensor, e: Tensor, c: Tensor, p: Tensor, t: Tensor, f: Tensor, d: Tensor, q: Tensor,
                    a: String, k: String, ks: String, ke: String, kc: String, kp: String, kt: String, kf: String,
                    kd: String, kq: String, m0: String, m1: String, m2: String, m3: String) -> Rewrites:  # fmt: skip
-    """Slice(Slice(x, on axes A), on axes B) = Slice(x, on A and B) if A and B are disjoint."""
+    """Slice(Slice(x, on axes A), on axes B) = Slice(x, on A and B), if no bound depends on an unknown size."""
     inner = eq(ks).to(known(s)), eq(ke).to(known(e)), eq(kc).to(known(c)), eq(kp).to(known(p)), eq(k).to(kind(x))
     outer = eq(kt).to(known(t)), eq(kf).to(known(f)), eq(kd).to(known(d)), eq(kq).to(known(q))
     parts = m0, m1, m2, m3

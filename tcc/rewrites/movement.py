@@ -16,6 +16,7 @@ from tcc.ir.language import (
     Gemm,
     LeakyRelu,
     Neg,
+    ReduceMax,
     ReduceMean,
     ReduceSum,
     Relu,
@@ -104,12 +105,12 @@ def gemm_of_transpose(x: Tensor, y: Tensor, c: Tensor, p: String, a: String, k: 
     yield rewrite(Gemm(y, Transpose(x, p), c, a)).to(Gemm(y, x, c, b), *matrix, *given(b, linear.toggled(a, "transB")))
 
 
-@exact(Equality.BITS, ONNX, "ReduceMean|ReduceSum", VIEWS)
+@exact(Equality.BITS, ONNX, "ReduceMean|ReduceSum|ReduceMax", VIEWS)
 def reduce_without_dimensions(
     t: Tensor, x: Tensor, s: Tensor, a: String, b: String, k: String, m: String, v: String
 ) -> Rewrites:
     """A view that drops the dimensions a reduction kept is the reduction with keepdims=0."""
-    for reduce in (ReduceMean, ReduceSum):
+    for reduce in (ReduceMean, ReduceSum, ReduceMax):
         kept = reduce(x, s, a)
         types = eq(k).to(kind(t)), eq(m).to(kind(kept)), eq(v).to(known(s))
         yield rule(view(t, kept), *types, *given(b, when.without_kept(a, v, k, m))).then(

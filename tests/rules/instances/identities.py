@@ -152,6 +152,12 @@ def slice_of_slice(draw: Draw) -> onnx.ModelProto:
     axes = draw.shuffled(range(len(shape)))
     cut = draw.integer(1, len(shape) - 1)
     y = _ranged(draw, x, shape, axes[:cut])
+    if draw.chance(0.3):
+        # Symbolic or not, what is counted from the front of one axis is.
+        wide = draw.tensor((2, draw.integer(7, 9)))
+        bounds = ([1], [draw.choice((6, 2**31 - 1))]), ([draw.integer(0, 2)], [draw.choice((3, 4, 2**31 - 1))])
+        steps = None if draw.chance() else [2]
+        return draw.model(op.slice_(draw, op.slice_(draw, wide, *bounds[0], [1]), *bounds[1], [-1], steps=steps))
     return draw.model(_ranged(draw, y, shape, axes[cut:]))
 
 
