@@ -13,17 +13,21 @@ from tcc.ir.channels import Group, Groups, sliced
 from tcc.ir.channels.choosing import least
 from tcc.ir.channels.links import MismatchError
 from tcc.ir.channels.slicing import kept, replace_constant
-from tcc.ir.execution import Runner
 from tcc.ir.model import Model
 from tcc.passes._prune_consumers import bias_of
 from tcc.passes._prune_costs import Cost, Costs
 from tcc.passes._prune_data import Statistics
-from tcc.passes._prune_taps import Feed, distance
+from tcc.passes._prune_taps import Feed, distance, few, outputs
 
 _MEASURED = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Parts of a group's units at which its loss is measured; between them it is interpolated."""
 _GRID = tuple(np.round(np.arange(0, 0.951, 0.05), 3).tolist())
-_SAMPLES = 48
+_SAMPLES = (48, 1024)
+"""The fewest and the most samples that losses are measured on."""
+_WORK = 5e12
+"""Operations that measuring all losses may take, as far as the fewest samples allow."""
+_LOST = 1.0
+"""The relative loss from which on nothing of the outputs is left, and more need not be measured."""
 _RIDGE = 1e-3
 
 Shares = Mapping[Group, float]
@@ -152,23 +156,28 @@ def aligned(removed: np.ndarray, scores: np.ndarray, align: int) -> np.ndarray:
 
 
 def curves(
-    groups: Groups, scores: Mapping[Group, np.ndarray], statistics: Sequence[Statistics], feeds: Sequence[Feed]
+    groups: Groups,
+    scores: Mapping[Group, np.ndarray],
+    statistics: Sequence[Statistics],
+    feeds: Sequence[Feed],
+    operations: float,
 ) -> dict[Group, np.ndarray]:
     """The squared loss of shrinking each group alone, measured on calibration data at a few parts of its units.
 
     What is left makes up for what is gone as far as the data's moments tell. Losses are relative L2 distances of the
-    outputs; for independent errors their squares add up.
+    outputs; for independent errors their squares add up. ``operations`` are those of a sample.
     """
-    few = feeds[:: max(1, len(feeds) // _SAMPLES)][:_SAMPLES]
-    expected = _outputs(groups.network.model, few)
+    runs = len(groups.groups) * len(_MEASURED)
+    data = few(feeds, min(max(int(_WORK / max(operations * runs, 1.0)), _SAMPLES[0]), _SAMPLES[1]))
+    expected = outputs(groups.network.model, data)
     found: dict[Group, np.ndarray] = {}
     for group in groups.groups:
         points = [(0.0, 0.0)]
         for share in _MEASURED:
             removed = least(scores[group], share, group)
             loss = points[-1][1]
-            if removed.any():
-                loss = max(loss, _loss(groups, {group: removed}, statistics, few, expected))
+            if removed.any() and loss < _LOST:
+                loss = max(loss, _loss(groups, {group: removed}, statistics, data, expected))
             points.append((share, loss))
         points.append((1.0, 2 * points[-1][1] + 1.0))
         shares, losses = (np.array(column) for column in zip(*points, strict=True))
@@ -196,7 +205,7 @@ def _loss(
     try:
         small = sliced(groups, removal)
         compensate(small, statistics, kept(removal))
-        loss = distance(expected, _outputs(small, feeds))
+        loss = distance(expected, outputs(small, feeds))
     except (MismatchError, TccError):
         return 1e3
     return min(loss, 1e3) if np.isfinite(loss) else 1e3
@@ -235,9 +244,3 @@ def _shift(s: Statistics, value: Any, gain: np.ndarray) -> None:
     old = bias.const_value.numpy()
     total = gain.reshape(old.size, -1).sum(axis=1)
     replace_constant(bias, (old + total.reshape(old.shape)).astype(old.dtype))
-
-
-def _outputs(model: Model, feeds: Sequence[Feed]) -> list[list[Any]]:
-    proto, weights = model.stripped_proto()
-    runner = Runner(proto, weights=weights)
-    return [runner.run(feed) for feed in feeds]

@@ -17,12 +17,11 @@ import onnx_ir
 
 from tcc.ir.channels.links import Axis
 from tcc.ir.channels.slicing import replace_constant
-from tcc.ir.execution import Runner
 from tcc.ir.model import Model
 from tcc.passes._prune_consumers import Consumer, bias_of
-from tcc.passes._prune_taps import Feed, Tapped, distance
+from tcc.passes._prune_taps import Feed, Tapped, distance, outputs
 
-_ROUNDS = 24
+ROUNDS = 24
 """Passes over the data at most: consumers beyond share one with their neighbours."""
 _ROWS = 20
 """Rows of data for each column of a Gram matrix, beyond which more say nothing new."""
@@ -125,10 +124,10 @@ def recover(
     """
     fitted = [feed for i, feed in enumerate(feeds) if i % _HELD_OUT or len(feeds) < _HELD_OUT]
     held = [feed for i, feed in enumerate(feeds) if i % _HELD_OUT == 0] or list(feeds)
-    expected = _outputs(original, held)
+    expected = outputs(original, held)
 
     def loss() -> float:
-        return distance(expected, _outputs(small, held))
+        return distance(expected, outputs(small, held))
 
     before = now = loss()
     touched = [c for c in consumers if c.name in small.graph.initializers and c.data.value.producer() is not None]
@@ -167,7 +166,7 @@ def _between(a: onnx_ir.TensorProtocol, b: onnx_ir.TensorProtocol) -> onnx_ir.Te
 
 
 def _batches(found: Sequence[Consumer]) -> Iterator[Sequence[Consumer]]:
-    size = max(1, -(-len(found) // _ROUNDS))
+    size = max(1, -(-len(found) // ROUNDS))
     for at in range(0, len(found), size):
         yield found[at : at + size]
 
@@ -225,9 +224,3 @@ def _write(small: Model, fit: _Fit, node: Any) -> None:
         old = bias.const_value.numpy()
         total = gain.reshape(old.size, -1).sum(axis=1)
         replace_constant(bias, (old + total.reshape(old.shape)).astype(old.dtype))
-
-
-def _outputs(model: Model, feeds: Sequence[Feed]) -> list[list[Any]]:
-    proto, weights = model.stripped_proto()
-    runner = Runner(proto, weights=weights)
-    return [runner.run(feed) for feed in feeds]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ from tcc.diagnostics import Exit, TccError, fail
 from tcc.ir.channels import Group, Groups, prove_most, sliced
 from tcc.ir.channels.choosing import at_ratio, spread_ratio
 from tcc.ir.channels.slicing import kept
-from tcc.ir.execution import Runner
 from tcc.ir.loss import loss_of
 from tcc.ir.model import Model
 from tcc.passes._prune_budget import by_cost, by_loss
@@ -23,8 +22,8 @@ from tcc.passes._prune_data import BY_DATA, Statistics, collect, reconstruction
 from tcc.passes._prune_latency import Point, Stopwatch, reached
 from tcc.passes._prune_path import Path, Step, aligned, compensate, curves, guessed
 from tcc.passes._prune_probe import LEVELS, measured
-from tcc.passes._prune_recovery import recover
-from tcc.passes._prune_taps import Feed, joined
+from tcc.passes._prune_recovery import ROUNDS, recover
+from tcc.passes._prune_taps import Feed, few, joined, outputs, samples_in
 from tcc.passes._prune_weights import BY_WEIGHTS
 from tcc.passes.base import Context
 from tcc.targets.native import processors
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
 _LISTED = 12
 """Names that are listed before the rest is only counted."""
 _SAMPLES = 256
+"""Samples that the loss of a point is measured on, and that a recovery has at least, where there are so many."""
+_WORK = 1e13
+"""Operations that passing the data through the layers that are fitted may take, as far as the fewest samples allow."""
 
 Removal = dict[Group, np.ndarray]
 
@@ -75,7 +77,9 @@ class Selection:
         return proven.model
 
     def _recover(self, small: Model, removal: Mapping[Group, np.ndarray]) -> dict[str, Any]:
-        return recover(self._model, small, list(consumers(self.groups)), kept(removal), self._data)
+        found = list(consumers(self.groups))
+        most = _WORK / max(self._operations * min(len(found), ROUNDS), 1.0)
+        return recover(self._model, small, found, kept(removal), few(self._data, max(int(most), _SAMPLES)))
 
     @property
     def _model(self) -> Model:
@@ -84,6 +88,11 @@ class Selection:
     @cached_property
     def _data(self) -> tuple[Feed, ...]:
         return joined(self._model, self.context.calibration or ())
+
+    @cached_property
+    def _operations(self) -> float:
+        """Of one sample."""
+        return self.costs.total({}).operations / samples_in(self.feeds[0])
 
     @cached_property
     def costs(self) -> Costs:
@@ -129,7 +138,7 @@ class Selection:
             advice = "give data with --calib, or say how much goes: ratio, macs, size or latency"
             raise fail(Exit.USAGE, "E0235", "pruning to a loss budget needs calibration data", help=advice)
         name, part = asked or ("macs", 0.0)
-        losses = curves(self.groups, self.scores, self.statistics, self._data) if self._data else guessed(self.scores)
+        losses = self._curves() if self._data else guessed(self.scores)
         if name == "latency" and self.context.target.name == "native":
             return self._at_latency(losses, part)
         path = self._path(losses, name, self.options.align)
@@ -140,6 +149,9 @@ class Selection:
             at = by_cost(steps, part, lambda step: _MEASURES[name](step.cost), _WORDS[name])
         self.record["path"] = {"points": len(steps), "chosen": at}
         return path.removal(steps[at].shares)
+
+    def _curves(self) -> dict[Group, np.ndarray]:
+        return curves(self.groups, self.scores, self.statistics, self._data, self._operations)
 
     def _path(self, losses: Mapping[Group, np.ndarray], name: str, align: int) -> Path:
         return Path(self.groups, self.scores, losses, self.costs, _MEASURES[name], self.options.minimum, align)
@@ -170,19 +182,15 @@ class Selection:
         removal = path.removal(step.shares)
         if not removal:
             return 0.0
-        few = self._data[:: max(1, len(self._data) // _SAMPLES)]
-        expected = self._expected(few)
+        data = few(self._data, _SAMPLES)
         try:
             small = sliced(self.groups, removal)
             if self.options.recover:
                 compensate(small, self.statistics, kept(removal))
                 self._recover(small, removal)
-            return loss_of(expected, _outputs(small, few)).value
+            return loss_of(outputs(self._model, data), outputs(small, data)).value
         except TccError:
             return float("inf")
-
-    def _expected(self, feeds: Sequence[Feed]) -> list[list[Any]]:
-        return _outputs(self._model, feeds)
 
 
 _MEASURES: dict[str, Callable[[Cost], float]] = {
@@ -191,12 +199,6 @@ _MEASURES: dict[str, Callable[[Cost], float]] = {
     "latency": lambda cost: cost.seconds,
 }
 _WORDS = {"macs": "the operations", "size": "the bytes", "latency": "the predicted latency"}
-
-
-def _outputs(model: Model, feeds: Sequence[Feed]) -> list[list[Any]]:
-    proto, weights = model.stripped_proto()
-    runner = Runner(proto, weights=weights)
-    return [runner.run(feed) for feed in feeds]
 
 
 def found_facts(groups: Groups) -> dict[str, Any]:

@@ -17,6 +17,7 @@ Feed = Mapping[str, Any]
 
 
 _TOGETHER = 32
+_FEWEST = 4
 
 
 def joined(model: Model, feeds: Sequence[Feed]) -> tuple[Feed, ...]:
@@ -37,6 +38,26 @@ def joined(model: Model, feeds: Sequence[Feed]) -> tuple[Feed, ...]:
         runs[-1].append(feed)
         count += size
     return tuple({name: np.concatenate([f[name] for f in run]) for name in run[0]} for run in runs)
+
+
+def few(feeds: Sequence[Feed], samples: int) -> tuple[Feed, ...]:
+    """Feeds from all over, of about so many samples together; never fewer than four of them."""
+    sizes = [samples_in(feed) for feed in feeds]
+    step = max(1, -(-sum(sizes) // max(samples, 1)))
+    return tuple(feeds[:: min(step, max(1, len(feeds) // _FEWEST))])
+
+
+def samples_in(feed: Feed) -> int:
+    """How many samples a feed holds: what its arrays' first axes agree on, else 1."""
+    firsts = {array.shape[0] if isinstance(array, np.ndarray) and array.ndim else 1 for array in feed.values()}
+    return firsts.pop() if len(firsts) == 1 else 1
+
+
+def outputs(model: Model, feeds: Sequence[Feed]) -> list[list[Any]]:
+    """What a model computes, by the kernels of a deployment; one list a feed."""
+    proto, weights = model.stripped_proto()
+    runner = Runner(proto, weights=weights, optimise=True)
+    return [runner.run(feed) for feed in feeds]
 
 
 def distance(expected: Sequence[Sequence[Any]], actual: Sequence[Sequence[Any]]) -> float:
@@ -63,7 +84,7 @@ class Tapped:
         for tensor in list(proto.graph.initializer):
             if tensor.name not in needed:
                 proto.graph.initializer.remove(tensor)
-        self._runner = Runner(proto, weights={k: v for k, v in weights.items() if k in needed})
+        self._runner = Runner(proto, weights={k: v for k, v in weights.items() if k in needed}, optimise=True)
         self._names = list(names)
 
     def run(self, feed: Feed) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import onnx_ir
 
 from tcc.ir.model import Model, is_constant_node
+from tcc.passes._sequences import unpack
 from tcc.passes.base import Context, Effect, Pass, PassResult
 
 
@@ -17,6 +18,7 @@ class Canonicalize(Pass):
 
     - An initialiser that is also listed as an input becomes a plain constant, as runtimes take it.
     - A Constant node of the top-level graph becomes an initialiser of the same name.
+    - An element at a fixed place of a tensor that was split into a sequence is a slice of the tensor.
     - An initialiser that nothing reads goes.
 
     Weights keep their bytes, nodes their order and all values their names.
@@ -34,8 +36,9 @@ class Canonicalize(Pass):
         if lifted:
             # Before IR version 4 every initialiser had to be an input too.
             model.ir.ir_version = max(model.ir_version, 4)
+        unpacked = unpack(model.graph)
         removed = _remove_unused(model.graph)
-        facts = {"frozen": frozen, "lifted": lifted, "removed": removed}
+        facts = {"frozen": frozen, "lifted": lifted, "unpacked": unpacked, "removed": removed}
         return PassResult(model, any(facts.values()), facts)
 
 
