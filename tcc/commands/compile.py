@@ -149,7 +149,10 @@ def _add_search(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_messages(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("-v", "--verbose", action="count", default=0, help="say what each pass did; -vv: all there is")
+    group.add_argument(
+        "-v", "--verbose", action="count", default=0,
+        help="say what each pass did, and why rules that matched declined; -vv: all there is",
+    )  # fmt: skip
     group.add_argument("-q", "--quiet", action="store_true", help="print errors and warnings only")
     group.add_argument(
         "-W", dest="warnings", action="append", default=[], metavar="error[=NAME]",
@@ -224,7 +227,15 @@ def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printe
             instruments=_instruments(arguments, stack),
             log=lambda line, verbosity: _log(line) if verbosity <= printer.verbosity else None,
             emit=arguments.emit,
+            explain=_asked(arguments),
         )
+
+
+def _asked(arguments: argparse.Namespace) -> list[str]:
+    """What is found out besides: only where it is shown."""
+    from tcc.passes.base import DECLINES, ORIGINS
+
+    return [*([ORIGINS] if arguments.report is not None else []), *([DECLINES] if arguments.verbose else [])]
 
 
 def _instruments(arguments: argparse.Namespace, stack: ExitStack) -> list[Instrument]:
@@ -236,7 +247,7 @@ def _instruments(arguments: argparse.Namespace, stack: ExitStack) -> list[Instru
             pass_class(name)
         made.append(instruments.PrintIR(_log, name.replace("_", "-")))
     if arguments.verbose:
-        made.append(instruments.Statistics(_log))
+        made.append(instruments.Statistics(_log, arguments.verbose > 1))
     elif sys.stderr.isatty() and not arguments.quiet and arguments.diagnostics == "text":
         from tcc.commands._progress import Progress
 

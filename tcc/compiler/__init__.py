@@ -47,7 +47,7 @@ def compile(  # noqa: A001 - what a compiler does
     warnings_as_errors: Collection[str] = (),
     instruments: Sequence[Instrument] = (),
     log: Log = lambda _line, _verbosity: None,
-    emit: str = "onnx",
+    emit: str = "onnx", explain: Collection[str] = (),
 ) -> Result:  # fmt: skip
     """Compile a model: the result is verified, no larger than the input, and has no more nodes.
 
@@ -82,6 +82,8 @@ def compile(  # noqa: A001 - what a compiler does
         instruments: what looks on between passes.
         log: called with lines of text and their verbosity.
         emit: the kind of artefact to write at ``output``, as the back ends name theirs (``tcc.backends.kinds``).
+        explain: what the report says besides: ``origins`` for the rules that made each node, ``declines`` for why rules
+            that matched declined. The model is the same.
 
     Raises:
         TccError: whatever a user can act on; nothing has been written then.
@@ -96,7 +98,8 @@ def compile(  # noqa: A001 - what a compiler does
         metric=metric, inputs=inputs, budgets=_budgets(max_loss, max_size, max_latency, max_memory),
         objective=levels.objective(objective, opt_level), without=tuple(without), pareto=pareto, jobs=jobs,
         scheduler=scheduler, symbols=dict(symbols or {}), seconds=seconds, verify=verify, measure=measure,
-        warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments), log=log, emit=emit,
+        warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments), log=log,
+        emit=emit, asked=frozenset(explain),
     ).run()  # fmt: skip
 
 

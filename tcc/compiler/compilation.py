@@ -14,6 +14,7 @@ from tcc.compiler import (
     data,
     emitting,
     evaluation,
+    explaining,
     levels,
     lowering,
     measuring,
@@ -34,7 +35,7 @@ from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 from tcc.ir.feeds import exercise_feeds
 from tcc.ir.loss import Loss
 from tcc.ir.model import Model
-from tcc.passes.base import Effect
+from tcc.passes.base import ORIGINS, Effect
 from tcc.passes.manager import Outcome, Snapshot, Verifier
 from tcc.passes.pipeline import unparse
 from tcc.report.layers import layers
@@ -244,10 +245,14 @@ class Compilation(Request):
             "level": self.level or None,
             "pipeline": unparse(self.passes),
             "shipped": shipped.what,
+            "digest": explaining.digest(shipped.files),
             "input": facts,
             "result": report.Facts.of(shipped.model, shipped.nbytes),
             "provenance": provenance.of(shipped.model),
-            "passes": [report.pass_entry(record) for record in outcome.records],
+            "passes": [
+                report.pass_entry(record, explaining.without_origins(record.facts)) for record in outcome.records
+            ],
+            **({"nodes": explaining.entries(outcome, shipped.snapshot)} if ORIGINS in self.asked else {}),
             "predicted": {"model": "roofline", "seconds_before": before, "seconds_after": after},
             "layers": layers(forms.of(shipped.snapshot), self.target, self.symbols, _sites(outcome)),
             "verification": _verification(promise, verifier),

@@ -69,7 +69,7 @@ class Programs:
         context = Context(
             self.asked.target, self.asked.symbols, (), self.samples, limits.loss,
             math.inf if limits.nbytes is None else limits.nbytes.of(nbytes), self.asked.seconds, self.asked.log,
-            None if self.loss.evaluation is None else Judged(self.loss),
+            None if self.loss.evaluation is None else Judged(self.loss), self.asked.asked,
         )  # fmt: skip
         start = run_passes(
             model, first, context, original=original, verifier=self.verifier, instruments=self.asked.instruments

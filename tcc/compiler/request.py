@@ -41,4 +41,5 @@ class Request:
     instruments: Sequence[Instrument]
     log: Callable[[str, int], None]
     emit: str = "onnx"
+    asked: frozenset[str] = frozenset()
     diagnostics: list[Diagnostic] = field(default_factory=list)

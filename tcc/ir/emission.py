@@ -25,7 +25,9 @@ class Program:
     wide: bool = False
 
 
-def emit(imported: Imported, frozen: Frozen, program: Program, opsets: Mapping[str, int], taken: set[str]) -> None:
+def emit(
+    imported: Imported, frozen: Frozen, program: Program, opsets: Mapping[str, int], taken: set[str]
+) -> Mapping[int, onnx_ir.Value | None]:
     """Replace the graph's nodes and initialisers by the chosen program.
 
     Args:
@@ -34,6 +36,9 @@ def emit(imported: Imported, frozen: Frozen, program: Program, opsets: Mapping[s
         program: what to write.
         opsets: versions of the domains.
         taken: names that exist anywhere in the model; new ones are added.
+
+    Returns:
+        The value of each class as it was written.
     """
     builder = Builder(imported, frozen, program.choice, opsets[""])
     writing = _Writing(imported, frozen, builder, _Names(taken))
@@ -48,6 +53,7 @@ def emit(imported: Imported, frozen: Frozen, program: Program, opsets: Mapping[s
     outputs = _outputs(writing, old_outputs)
     _rewire_bodies(imported, frozen, builder)
     _replace(imported.graph, old_nodes, builder.nodes, outputs, constants)
+    return builder.values
 
 
 @dataclass

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+ASIDE = "aside_"
+"""What the names of relations begin with that only note what was matched: no part of the e-graph's size."""
 RULESET = "%RULESET%"
 """Stands for the rule set in the text of a rule, once in the option that names it and once in the rule's own name."""
 
@@ -95,7 +97,7 @@ class EGraph:
     def size(self) -> int:
         """Rows of all functions together."""
         (found,) = self.core.run_program(*self.core.parse_program("(print-size)"))
-        return sum(size for _, size in found.sizes)
+        return sum(size for name, size in found.sizes if not name.startswith(ASIDE))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,8 +100,57 @@ class _Reader:
         return tail
 
 
+@dataclass(frozen=True)
+class ReadOut:
+    """A frozen e-graph, and what else its engine holds in terms of it."""
+
+    frozen: Frozen
+    _reader: _Reader
+    _place: Mapping[int, int]
+
+    def rows(self, relation: str, kinds: Sequence[str]) -> list[tuple[Any, ...]]:
+        """The rows of a relation, each cell as its kind says: ``class``, ``list`` of classes, ``text``, ``integer``."""
+        return [
+            tuple(self._cell(kind, cell) for kind, cell in zip(kinds, row.inputs, strict=True))
+            for row in self._reader.rows(relation)
+        ]
+
+    def _cell(self, kind: str, cell: Any) -> Any:
+        if kind == "text":
+            return self._reader.text(cell)
+        if kind == "integer":
+            return self._reader.bindings.value_to_i64(cell)
+        if kind == "list":
+            return tuple(self._place[c] for c in self._reader.list_of(cell))
+        return self._place[self._reader.class_of(cell)]
+
+    def numbered(self, function: str) -> dict[int, int]:
+        """The class that a constructor of one number gives for each."""
+        number = self._reader.bindings.value_to_i64
+        return {
+            number(row.inputs[0]): self._place[self._reader.class_of(row.output)] for row in self._reader.rows(function)
+        }
+
+    def named(self, function: str) -> dict[str, int]:
+        """The class that a constructor of one text gives for each."""
+        return {
+            self._reader.text(row.inputs[0]): self._place[self._reader.class_of(row.output)]
+            for row in self._reader.rows(function)
+        }
+
+    def again(self, egraph: EGraph) -> ReadOut:
+        """The same classes, with rows that were added since; no two classes may have become one."""
+        self._reader.functions = egraph.core.freeze().functions
+        return self
+
+
 def freeze(egraph: EGraph) -> Frozen:
     """The classes of an e-graph that was made by ``import_graph``."""
+    return read_out(egraph).frozen
+
+
+def read_out(egraph: EGraph) -> ReadOut:
+    """The classes of an e-graph, and a way to read what else it holds."""
     reader = _Reader(egraph)
     operators = translated.language().operators
     sizes = ["dimension", "dimension_scalar", "entry"]
@@ -115,19 +164,25 @@ def freeze(egraph: EGraph) -> Frozen:
     of = _read_leaves(reader)
     _read_operators(reader, operators)
     _read_facts(reader)
-    return _renumbered(reader.classes, of)
+    place = _places(reader.classes)
+    return ReadOut(_renumbered(reader.classes, of, place), reader, place)
 
 
-def _renumbered(classes: list[EClass], of: dict[int, int]) -> Frozen:
-    """The same classes in an order that depends on the model alone, not on the order in which egglog made them."""
+def _places(classes: list[EClass]) -> dict[int, int]:
+    """An order of the classes that depends on the model alone, not on the order in which egglog made them."""
     keys = _keys(classes)
     order = sorted(range(len(classes)), key=lambda c: (c not in keys, keys.get(c, "")))
-    place = {c: i for i, c in enumerate(order)}
+    return {c: i for i, c in enumerate(order)}
+
+
+def _renumbered(classes: list[EClass], of: dict[int, int], place: Mapping[int, int]) -> Frozen:
+    """The same classes under the numbers of their places."""
     for eclass in classes:
         eclass.nodes = sorted(
             (ENode(n.operator, n.attributes, tuple(place[i] for i in n.inputs), n.output) for n in eclass.nodes),
             key=lambda node: node.order,
         )
+    order = sorted(place, key=place.__getitem__)
     return Frozen([classes[c] for c in order], {number: place[c] for number, c in of.items()})
 
 

@@ -51,12 +51,12 @@ def read(line: str, operators: Collection[str], variadic: Collection[str]) -> Qu
         operators: names of the typed operators.
         variadic: those of them whose inputs are one list; all of these count as one position.
     """
-    parsed = _parsed(line)
-    if parsed[0] == "rule":
-        facts, actions = parsed[1], parsed[2]
+    command = parsed(line)
+    if command[0] == "rule":
+        facts, actions = command[1], command[2]
     else:
-        given = parsed[parsed.index(":when") + 1] if ":when" in parsed else []
-        facts, actions = [parsed[1], *given], [["union", parsed[1], parsed[2]]]
+        given = command[command.index(":when") + 1] if ":when" in command else []
+        facts, actions = [command[1], *given], [["union", command[1], command[2]]]
     classes = _Classes()
     asked = _Part(classes, operators, variadic)
     for fact in facts:
@@ -64,7 +64,7 @@ def read(line: str, operators: Collection[str], variadic: Collection[str]) -> Qu
     added = _Part(classes, operators, variadic, dict(asked.seen))
     for action in actions:
         added.action(action)
-    name = parsed[parsed.index(":name") + 1].strip('"')
+    name = command[command.index(":name") + 1].strip('"')
     reads, writes = (dict.fromkeys(operator for operator, _, _ in part.terms) for part in (asked, added))
     unions = tuple((classes.root(a), classes.root(b)) for a, b in added.unions)
     return Query(
@@ -77,7 +77,8 @@ def read(line: str, operators: Collection[str], variadic: Collection[str]) -> Qu
 _TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|[()]|[^\s()]+')
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """One command of the engine's text as nested lists of its words, texts in their quotes."""
     stack: list[list[Any]] = [[]]
     for token in _TOKEN.findall(text):
         if token[0] == "(":

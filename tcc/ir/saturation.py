@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tcc.ir import reading, translated
 from tcc.ir.engine import RULESET, EGraph
@@ -13,6 +13,9 @@ from tcc.ir.queries import Query
 from tcc.ir.reach import Reach
 from tcc.ir.symbolic import BROADCAST
 from tcc.ir.tables import Tables
+
+if TYPE_CHECKING:
+    from tcc.ir.derivation import Recorder
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class Saturating:
         rules: the exact rules that are allowed.
         opset: the model's version of the default domain.
         retype: whether the types of imported values may become more precise.
+        recorder: notes what commands match; None where nobody asks.
     """
 
     egraph: EGraph
@@ -109,6 +113,7 @@ class Saturating:
     rules: Sequence[Commands]
     opset: int
     retype: bool
+    recorder: Recorder | None = None
     reach: Reach = field(init=False)
     ended: Saturation = field(init=False)
     given: dict[str, Query] = field(default_factory=dict)
@@ -132,8 +137,9 @@ class Saturating:
         if not self.given:
             return Saturation("saturated", 0)
         start, before = time.monotonic(), self.egraph.size()
+        noting = "" if self.recorder is None else self.recorder.schedule
         for iteration in range(1, limits.iterations + 1):
-            changed, matched = self.egraph.matched(f"(seq (run {_RULES}) {facts})")
+            changed, matched = self.egraph.matched(f"(seq {noting} (run {_RULES}) {facts})")
             if not changed:
                 return Saturation("saturated", iteration)
             for name in sorted(matched & self.given.keys()):
@@ -166,6 +172,8 @@ class Saturating:
         self.egraph.extend(_FACTS, [text for name, text in parts.items() if name not in self._facts])
         self._facts |= parts.keys()
         self.egraph.extend(_RULES, [query.text for query in fresh])
+        if self.recorder is not None:
+            self.recorder.add(fresh)
 
 
 _RULES, _FACTS = "rewriting", "analysis"

@@ -25,6 +25,10 @@ class Effect(Enum):
     """Within the loss that the budget allows."""
 
 
+ORIGINS, DECLINES = "origins", "declines"
+"""What can be asked of a pass besides: which rules made each node, and why rules that matched declined."""
+
+
 def silent(_line: str, _verbosity: int) -> None:
     """Log nothing; a function of a module, which can be sent to another process."""
 
@@ -54,6 +58,7 @@ class Context:
         max_bytes: the budget of the file's bytes.
         seconds: the limit on a solver's time.
         log: called with a line of text and its verbosity (0: always, 1: ``-v``, 2: ``-vv``).
+        asked: what is to be said besides, which takes time to find out and changes nothing else.
     """
 
     target: Target
@@ -65,6 +70,7 @@ class Context:
     seconds: float = 10.0
     log: Callable[[str, int], None] = silent
     judge: Judging | None = None
+    asked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

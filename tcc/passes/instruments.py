@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx.printer
 
+from tcc.passes.base import DECLINES
 from tcc.passes.manager import Instrument, Record
 
 if TYPE_CHECKING:
@@ -49,9 +50,17 @@ class PrintIR(Instrument):
 
 @dataclass
 class Statistics(Instrument):
-    """Writes a line for each pass: what it changed, how long it took, and what was verified."""
+    """Writes a line for each pass: what it changed, how long it took, and what was verified.
+
+    Where the pass was asked for them, then a line for each rule that declined where its pattern stands.
+
+    Args:
+        write: where to.
+        everything: whether rules whose pattern is one operator count too: they decline wherever it stands.
+    """
 
     write: Write
+    everything: bool = False
 
     def after(self, record: Record, model: Model) -> None:
         """Write the line."""
@@ -62,3 +71,12 @@ class Statistics(Instrument):
         checked = record.verification
         verdict = "not verified" if checked is None else checked.outcome
         self.write(f"{record.text}: {nodes}, {size}, {record.seconds * 1e3:.1f} ms, {verdict}")
+        for graph in record.facts.get("graphs", ()):
+            for entry in graph.get(DECLINES, ()):
+                if entry["operators"] > 1 or self.everything:
+                    self.write(_declined(entry))
+
+
+def _declined(entry: Mapping[str, Any]) -> str:
+    places = f"at {entry['count']} places, as {entry['example']}" if entry["count"] > 1 else f"at {entry['example']}"
+    return f"  {entry['rule']} declined {places}: {entry['reason']}"

@@ -10,7 +10,9 @@ from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Exit, TccError
 from tcc.ir import emission, importing
 from tcc.ir.conversion import ConversionError
-from tcc.ir.frozen import freeze
+from tcc.ir.declining import Declining
+from tcc.ir.derivation import Recorder
+from tcc.ir.frozen import read_out
 from tcc.ir.importing import Imported
 from tcc.ir.inference import Annotation, annotate
 from tcc.ir.model import Model, tensor_type
@@ -19,7 +21,8 @@ from tcc.ir.reading import reach_of
 from tcc.ir.saturation import Limits, Saturating
 from tcc.passes import _raising
 from tcc.passes._choosing import Choosing
-from tcc.passes.base import Context, Effect, Pass, PassResult
+from tcc.passes._origins import Origins, declines
+from tcc.passes.base import DECLINES, ORIGINS, Context, Effect, Pass, PassResult
 from tcc.rewrites import Equality, siblings, stored
 from tcc.rewrites.rule import Stored
 
@@ -140,14 +143,19 @@ class _GraphRun:
         opset = self.model.opset
         rules = [r for r in self.options.rules() if r.first_opset <= opset <= r.last_opset]
         retype = _is_symbolic(self.graph)
-        made = Saturating(self.imported.egraph, self.imported.tables, rules, opset, retype=retype)
+        recorder = Recorder(self.imported.egraph) if ORIGINS in self.context.asked else None
+        made = Saturating(self.imported.egraph, self.imported.tables, rules, opset, retype=retype, recorder=recorder)
         made.run(Limits(self.options.nodes, self.options.iterations))
         return made
 
     def run(self) -> tuple[bool, dict[str, Any]]:
         """Write the cheapest program that the rules allow into the graph; whether it did, and what there is to say."""
         imported, saturating = self.imported, self.saturating
-        frozen = freeze(imported.egraph)
+        if saturating.recorder is not None:
+            saturating.recorder.finish()
+        told = self._declines()
+        read = read_out(imported.egraph)
+        frozen = read.frozen
         choosing = Choosing(imported, frozen, self.prices)
         # Every node is dispatched, views too; twice, because what a runtime fuses anyway is priced unfused here.
         weights = Weights(1.0, _TIE_BYTES, 2 * self.context.target.launch_overhead)
@@ -159,7 +167,9 @@ class _GraphRun:
             # The prices are estimates: where they say that not even the graph itself fits, it stays as it is.
             return False, {"graph": self.graph.name or "", "declined": "no program within the input's bytes and nodes"}
         program = replace(choice.program, wide=self.options.equality == "value")
-        emission.emit(imported, frozen, program, self.model.opset_imports, taken_names(self.model))
+        declined = [] if told is None else declines(imported, read, told)
+        origins = None if saturating.recorder is None else Origins(imported, read, saturating.recorder, program)
+        values = emission.emit(imported, frozen, program, self.model.opset_imports, taken_names(self.model))
         given, ended = frozenset(saturating.given.values()), saturating.ended
         record = {
             "graph": self.graph.name or "",
@@ -174,7 +184,18 @@ class _GraphRun:
             "bound": choice.extraction.bound,
             "gap": choice.extraction.gap,
         }
+        if origins is not None:
+            record[ORIGINS] = origins.entries(values)
+        if told is not None:
+            record[DECLINES] = declined
         return True, record
+
+    def _declines(self) -> Declining | None:
+        """What finds out why rules declined; None where nobody asks."""
+        if DECLINES not in self.context.asked:
+            return None
+        queries = [query for rule in self.saturating.rules for query in rule.queries]
+        return Declining(self.imported.egraph, queries, frozenset(self.saturating.reach.names))
 
 
 def _is_symbolic(graph: onnx_ir.Graph) -> bool:

@@ -71,8 +71,8 @@ def predicted_joules(model: Model, target: Target, symbols: Mapping[str, int]) -
     return sum(_pricing.predicted_seconds(model, priced, symbols) for priced in energy.in_joules(target))
 
 
-def pass_entry(record: Record) -> dict[str, Any]:
-    """What a pass did, without its time."""
+def pass_entry(record: Record, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a pass did, without its time; ``facts`` are those of its record that are to be shown."""
     checked = record.verification
     return {
         "pass": record.text,
@@ -86,7 +86,7 @@ def pass_entry(record: Record) -> dict[str, Any]:
             "tolerance": checked.tolerance,
             "note": checked.note,
         },
-        "facts": record.facts,
+        "facts": facts,
     }  # fmt: skip
 
 

@@ -49,6 +49,7 @@ def page(report: Mapping[str, Any]) -> str:
         _search(report.get("search", [])),
         _passes(report["passes"]),
         _layers(report.get("layers", [])),
+        _nodes(report.get("nodes", {})),
     ]
     body = "\n".join(part for part in parts if part)
     return (
@@ -142,6 +143,22 @@ def _layers(layers: Sequence[Mapping[str, Any]]) -> str:
     ]  # fmt: skip
     names = ("layer", "operator", "type", "bytes", "operations", "predicted µs", "decision")
     return f'<h2>Layers</h2><div class="scroll">{_table(names, rows, numbers={3, 4, 5})}</div>'
+
+
+def _nodes(nodes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Where the nodes come from that the input does not have."""
+    if not nodes:
+        return ""
+    rows = [
+        (
+            entry["node"] or output, entry["operator"],
+            "; ".join(f"{step['pass']}: {', '.join(step['rules'])}".removesuffix(": ") for step in entry["steps"]),
+            ", ".join(entry["of"]),
+        )
+        for output, entry in nodes.items()
+    ]  # fmt: skip
+    names = ("node", "operator", "made by", "of these nodes of the input")
+    return f'<h2>Where nodes come from</h2><div class="scroll">{_table(names, rows)}</div>'
 
 
 def _diagnostics(entries: Sequence[Mapping[str, Any]]) -> str:
