@@ -181,7 +181,8 @@ class Reach:
     def is_useful(self, query: Query) -> bool:
         """Whether a command can match, and more than to compute constants in another way: they are folded anyhow.
 
-        What moves their elements may show that two of them are one, and what tells values lets others match.
+        What moves or chooses elements may show that two constants are one, or that one has no element out of range, and
+        what tells values lets others match.
         """
         found = self.match(query)
         if found is None:
@@ -224,7 +225,7 @@ def reachable(queries: Iterable[Query], reach: Reach) -> set[Query]:
     return found
 
 
-_MOVING = VIEWS | {"Concat", "Expand", "Gather", "Slice", "Split", "Transpose"}
+_MOVING = VIEWS | {"Concat", "Expand", "Gather", "Slice", "Split", "Transpose", "Where"}
 _FIXED = frozenset({"literal", "absent"})
 _VALUED = ("literal", "absent", "dimension", "dimension_scalar", "entry")
 
