@@ -29,6 +29,8 @@ ELEMENTWISE = {
         "where_same_integer",
         "where_decided",
         "where_decided_integer",
+        "where_not",
+        "where_decided_before",
         "sigmoid_written_out",
         "softplus_written_out",
         "mish",
