@@ -87,6 +87,8 @@ class Consumer:
 def consumers(groups: Groups) -> Iterator[Consumer]:
     """Every operator of the graph that sums over channels with a constant weight of its own, in order."""
     for site, _ in groups.network.sites:
+        if site.node.graph is not groups.network.model.graph:
+            continue  # what a body reads cannot be looked at from outside
         if site.node.domain or site.node.op_type not in _OPERATORS or site.attribute("group", 1) != 1:
             continue
         for link in groups.network.links.get(site.node, ()):

@@ -125,6 +125,8 @@ class _Place:
 
 def _places(groups: Groups) -> Iterator[_Place]:
     for site, _ in groups.network.sites:
+        if site.node.graph is not groups.network.model.graph:
+            continue
         for link in groups.network.links.get(site.node, ()):
             if isinstance(link, Tie):
                 for end in _summed(link):

@@ -17,7 +17,7 @@ Feed = Mapping[str, Any]
 
 
 _TOGETHER = 32
-_FEWEST = 4
+_FEWEST = 2
 
 
 def joined(model: Model, feeds: Sequence[Feed]) -> tuple[Feed, ...]:
@@ -41,7 +41,7 @@ def joined(model: Model, feeds: Sequence[Feed]) -> tuple[Feed, ...]:
 
 
 def few(feeds: Sequence[Feed], samples: int) -> tuple[Feed, ...]:
-    """Feeds from all over, of about so many samples together; never fewer than four of them."""
+    """Feeds from all over, of about so many samples together; never fewer than two of them."""
     sizes = [samples_in(feed) for feed in feeds]
     step = max(1, -(-sum(sizes) // max(samples, 1)))
     return tuple(feeds[:: min(step, max(1, len(feeds) // _FEWEST))])

@@ -48,7 +48,7 @@ def _lift(graph: onnx_ir.Graph) -> int:
     for node in list(graph):
         if not is_constant_node(node) or node.outputs[0].is_graph_output():
             continue
-        tensor = _tensor(node)
+        tensor = tensor_of(node)
         if tensor is None:
             continue
         old = node.outputs[0]
@@ -69,7 +69,7 @@ _SCALARS = {"value_float": onnx_ir.DataType.FLOAT, "value_int": onnx_ir.DataType
 _LISTS = {"value_floats": onnx_ir.DataType.FLOAT, "value_ints": onnx_ir.DataType.INT64}
 
 
-def _tensor(node: onnx_ir.Node) -> onnx_ir.TensorProtocol | None:
+def tensor_of(node: onnx_ir.Node) -> onnx_ir.TensorProtocol | None:
     """The value of a Constant node; None for strings and sparse tensors, which stay as they are."""
     for name, attribute in node.attributes.items():
         if attribute.is_ref():

@@ -10,6 +10,7 @@ from tcc.diagnostics import TccError
 from tcc.ir.channels import Groups, find
 from tcc.ir.channels.sharing import join_vectors, split_vectors
 from tcc.ir.model import Model
+from tcc.passes._hoisting import hoist
 from tcc.passes._prune_feeds import proving_feeds
 from tcc.passes._prune_filters import allowed
 from tcc.passes._prune_selection import Selection, found_facts
@@ -118,6 +119,7 @@ def groups_of(model: Model, given: Sequence[Feed], context: Context) -> tuple[Gr
         TccError: where the model does not run on what is given.
     """
     work = Canonicalize().run(model.clone(), context).model
+    hoist(work)
     split_vectors(work)
     feeds = proving_feeds(work, given)
     return find(work, feeds), feeds

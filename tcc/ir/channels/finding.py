@@ -51,10 +51,15 @@ def _weight_axes(network: Network) -> Iterator[Axis]:
     return iter(found)
 
 
+_BRANCHING = frozenset({"If", "Loop", "Scan"})
+
+
 def _constants(network: Network) -> set[onnx_ir.Value]:
     found = {v for v in network.model.graph.initializers.values() if not v.is_graph_input()}
     for site, _ in network.sites:
         inputs = [v for v in site.node.inputs if v is not None]
+        if site.node.op_type in _BRANCHING:
+            continue
         if inputs and all(v in found for v in inputs):
             found.update(site.node.outputs)
     return found

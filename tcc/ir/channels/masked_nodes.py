@@ -54,6 +54,7 @@ class Masking:
     def stand_in(self, other: onnx_ir.Node) -> None:
         """Let who reads the node's first output read another node's, which comes after it."""
         output = self.node.outputs[0]
+        self._name(other)
         users = [use for use in output.uses() if use.node is not other]
         self.node.append(other)
         for use in users:
@@ -71,6 +72,7 @@ class Masking:
             onnx_ir.AttrInt64s(n, v) if isinstance(v, list) else onnx_ir.AttrInt64(n, v) for n, v in attributes.items()
         ]
         node = onnx_ir.Node("", operator, inputs, made)
+        self._name(node)
         last = next(v for v in reversed(inputs) if v is not None)
         node.outputs[0].type = last.type
         self.node.prepend(node)
@@ -87,12 +89,18 @@ class Masking:
         dtype = value.dtype or onnx_ir.DataType.FLOAT
         return self.add("Mul", [found, self.constant(np.array(factor, dtype.numpy()), dtype)])
 
+    def _name(self, node: onnx_ir.Node) -> None:
+        """Give a new node's output a name that no graph around this one has."""
+        graph = self.node.graph
+        assert isinstance(graph, onnx_ir.Graph)
+        node.outputs[0].name = f"{self.node.outputs[0].name}/{node.op_type}{len(graph)}"
+
     def constant(self, array: np.ndarray, dtype: onnx_ir.DataType) -> onnx_ir.Value:
         """A new initialiser."""
         graph = self.node.graph
         assert isinstance(graph, onnx_ir.Graph)
         turn = len(graph.initializers)
-        while (name := f"tcc_mask_{turn}") in graph.initializers:
+        while (name := f"{self.node.outputs[0].name}/tcc_mask_{turn}") in graph.initializers:
             turn += 1
         value = constant_value(name, onnx_ir.tensor(np.ascontiguousarray(array).reshape(array.shape), dtype=dtype))
         graph.register_initializer(value)

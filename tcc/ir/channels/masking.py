@@ -36,7 +36,7 @@ def masked(groups: Groups, removal: Removal) -> Model:
     keep = kept(removal)
     original = groups.network.model
     model = original.clone()
-    nodes = dict(zip(original.graph, list(model.graph), strict=True))
+    nodes = dict(zip(original.graph.all_nodes(), list(model.graph.all_nodes()), strict=True))
     for site, rule in groups.network.sites:
         for link in groups.network.links.get(site.node, ()):
             if rule is not None and isinstance(link, Tie) and link.reduced:

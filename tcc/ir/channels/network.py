@@ -15,7 +15,7 @@ from tcc.ir.model import Model, is_constant_node, operator_name
 
 @dataclass
 class Network:
-    """The links of a model's top-level graph.
+    """The links of a model's graph and of the bodies in it.
 
     ``by_axis`` lists the ties and maps that touch an axis, ``frozen`` what cannot be removed of it, ``sites`` every
     node with its rule (None: unknown to the table). ``declined`` says of nodes why they are frozen.
@@ -35,7 +35,7 @@ class Network:
         network = cls(model, sizes)
         rules = table()
         opset = model.opset
-        for node in model.graph:
+        for node in model.graph.all_nodes():
             if is_constant_node(node):
                 continue
             site = Site(node, sizes, opset)
@@ -49,10 +49,11 @@ class Network:
 
     def _add(self, site: Site, rule: Rule | None) -> None:
         node = site.node
-        if any(a.type in _GRAPHS for a in node.attributes.values()):
-            return self._decline(node, "has a body")
         if rule is None:
-            return self._decline(node, "is unknown")
+            has_body = any(a.type in _GRAPHS for a in node.attributes.values())
+            return self._decline(node, "has a body" if has_body else "is unknown")
+        if node.graph is not self.model.graph and not self._seen(node):
+            return self._decline(node, "is in a body, and was not computed or had different sizes")
         try:
             found = list(rule.links(site))
         except MismatchError as reason:
@@ -60,6 +61,11 @@ class Network:
         for link in found:
             self._link(node, link)
         return None
+
+    def _seen(self, node: onnx_ir.Node) -> bool:
+        """Whether the sizes of all that a node reads and writes are known."""
+        values = [v for v in (*node.inputs, *node.outputs) if v is not None and v.name]
+        return all(v in self.sizes.shapes for v in values)
 
     def _link(self, node: onnx_ir.Node, link: Link) -> None:
         if isinstance(link, Frozen):

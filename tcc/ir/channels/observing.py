@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import onnx
 import onnx_ir
 
+from tcc.diagnostics import TccError
+from tcc.ir.channels.inner import Inner
 from tcc.ir.channels.site import Shape, Sizes
 from tcc.ir.execution import Runner
 from tcc.ir.inference import annotate
@@ -24,7 +27,7 @@ _INTEGERS = frozenset({"int64", "int32"})
 
 
 def observe(model: Model, feeds: Sequence[Mapping[str, Any]]) -> Sizes:
-    """Sizes of the top-level graph's values on the first feed; numbers that all feeds agree on.
+    """Sizes of all values on the first feed that computes them; numbers that all feeds agree on.
 
     The model's constants are known without a run. Types are inferred into the model.
 
@@ -41,9 +44,11 @@ def observe(model: Model, feeds: Sequence[Mapping[str, Any]]) -> Sizes:
     computed = [v for v in _computed(model.graph) if v not in shapes]
     numbers = [v for v in computed if (kind := tensor_type(v)) is not None and kind.dtype in _INTEGERS]
     numbers = [v for v in numbers if v.producer() is not None]
-    runner = _observing(model, computed, numbers)
+    runner, inner = _observing(model, computed, numbers)
     for turn, feed in enumerate(feeds):
         found = runner.run_named(feed)
+        for v, own in inner.shapes(found).items():
+            shapes.setdefault(v, own)
         for v in computed:
             if turn == 0 and (shape := found.get(_SHAPE + (v.name or ""))) is not None:
                 shapes[v] = tuple(int(n) for n in shape)
@@ -61,7 +66,11 @@ def constants(model: Model) -> Iterator[tuple[onnx_ir.Value, onnx_ir.TensorProto
     for value in model.graph.initializers.values():
         if value.const_value is not None and not value.is_graph_input():
             yield value, value.const_value
-    for node in model.graph:
+    for body in model.graph.subgraphs():
+        for value in body.initializers.values():
+            if value.const_value is not None:
+                yield value, value.const_value
+    for node in model.graph.all_nodes():
         if is_constant_node(node) and "value" in node.attributes:
             yield node.outputs[0], node.attributes["value"].as_tensor()
 
@@ -79,10 +88,25 @@ def _computed(graph: onnx_ir.Graph) -> Iterator[onnx_ir.Value]:
                 yield value
 
 
-def _observing(model: Model, computed: Sequence[onnx_ir.Value], numbers: Sequence[onnx_ir.Value]) -> Runner:
-    """The model with the shapes of its values, and the values of its integers, as its only outputs."""
+def _observing(
+    model: Model, computed: Sequence[onnx_ir.Value], numbers: Sequence[onnx_ir.Value]
+) -> tuple[Runner, Inner]:
+    """The model with the shapes of its values, and the values of its integers, as its only outputs.
+
+    What is inside of bodies is left out where a runtime does not take a body with further outputs.
+    """
+    inner = Inner(model.opset)
+    if any(model.graph.subgraphs()):
+        with contextlib.suppress(TccError):
+            return _looking(model, computed, numbers, inner), inner
+    return _looking(model, computed, numbers, nothing := Inner(0)), nothing
+
+
+def _looking(model: Model, computed: Sequence[onnx_ir.Value], numbers: Sequence[onnx_ir.Value], inner: Inner) -> Runner:
     proto, weights = model.stripped_proto()
+    rows = inner.hand_out(model.graph, proto.graph)
     del proto.graph.output[:]
+    proto.graph.output.extend(onnx.ValueInfoProto(name=row) for row in rows)
     int64 = onnx.TensorProto.INT64
     for v in computed:
         proto.graph.node.append(onnx.helper.make_node("Shape", [v.name or ""], [_SHAPE + (v.name or "")]))

@@ -215,7 +215,12 @@ class Resizing:
 
     def _node(self, operator: str, inputs: list[onnx_ir.Value | None], **attributes: int) -> onnx_ir.Node:
         made = [onnx_ir.AttrInt64(name, value) for name, value in attributes.items()]
-        return onnx_ir.Node("", operator, inputs, made, version=self.node.version)
+        node = onnx_ir.Node("", operator, inputs, made, version=self.node.version)
+        graph = self.node.graph
+        assert isinstance(graph, onnx_ir.Graph)
+        # Generated names would be those of one graph, and a body sees the names around it.
+        node.outputs[0].name = f"{self.node.outputs[0].name}/{operator}{len(graph)}"
+        return node
 
     def _constant(self, tag: str, array: np.ndarray) -> onnx_ir.Value:
         graph = self.node.graph

@@ -40,7 +40,7 @@ def sliced(groups: Groups, removal: Removal) -> Model:
             raise MismatchError(f"nothing would be left of axis {axis} of {value.name}")
     original = groups.network.model
     model = original.clone()
-    nodes = dict(zip(original.graph, list(model.graph), strict=True))
+    nodes = dict(zip(original.graph.all_nodes(), list(model.graph.all_nodes()), strict=True))
     _slice_constants(original, model, keep)
     touched = {value for value, _ in keep}
     for site, rule in groups.network.sites:
@@ -49,7 +49,7 @@ def sliced(groups: Groups, removal: Removal) -> Model:
         if any(v in touched for v in (*site.node.inputs, *site.node.outputs)):
             ties = tuple(link for link in groups.network.links.get(site.node, ()) if isinstance(link, Tie))
             rule.resize(Resizing(site, nodes[site.node], keep, ties))
-    _forget_types(nodes, touched)
+    _forget_types(original, model, nodes, touched)
     remove_unused(model.graph)
     annotate(model)
     return model
@@ -74,20 +74,26 @@ def replace_constant(value: onnx_ir.Value, array: np.ndarray) -> None:
     value.shape = onnx_ir.Shape(array.shape)
 
 
-def _forget_types(nodes: Mapping[onnx_ir.Node, onnx_ir.Node], touched: set[onnx_ir.Value]) -> None:
+def _forget_types(
+    original: Model, model: Model, nodes: Mapping[onnx_ir.Node, onnx_ir.Node], touched: set[onnx_ir.Value]
+) -> None:
     """Drop shapes that no longer hold; inference finds the new ones."""
-    for before, after in nodes.items():
-        for old, new in zip(before.outputs, after.outputs, strict=True):
-            if old in touched and not old.is_graph_output():
-                new.shape = None
+    declared = set(original.graph.outputs)
+    pairs = [pair for a, b in nodes.items() for pair in zip(a.outputs, b.outputs, strict=True)]
+    for a, b in zip(original.graph.subgraphs(), model.graph.subgraphs(), strict=True):
+        pairs += zip(a.inputs, b.inputs, strict=True)
+    for old, new in pairs:
+        if old in touched and old not in declared:
+            new.shape = None
 
 
 def remove_unused(graph: onnx_ir.Graph) -> None:
     """Drop initialisers, and nodes that were replaced, which nobody reads."""
     # What a Slice was replaced for is read by nobody.
-    for node in reversed(list(graph)):
-        if node.op_type == "Slice" and not any(v.uses() or v.is_graph_output() for v in node.outputs):
-            graph.remove(node, safe=True)
+    for own in (graph, *graph.subgraphs()):
+        for node in reversed(list(own)):
+            if node.op_type == "Slice" and not any(v.uses() or v.is_graph_output() for v in node.outputs):
+                own.remove(node, safe=True)
     for name, value in list(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
             del graph.initializers[name]

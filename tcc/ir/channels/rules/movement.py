@@ -235,7 +235,20 @@ def _resize_tile(resizing: Resizing) -> None:
         resizing.set_input(1, new)
 
 
+def _reverse(site: Site) -> list[Link]:
+    """Steps change places as each sample's length says: neither axis can be followed, all others stay in place."""
+    rank = len(site.shape() or ())
+    moved = {site.attribute("batch_axis", 1) % rank, site.attribute("time_axis", 0) % rank}
+    frozen = [
+        Frozen(site.node, (value, axis), "is reversed by computed lengths")
+        for value in (site.input(0), site.output()) if value is not None
+        for axis in sorted(moved)
+    ]  # fmt: skip
+    return [*_same(site, moved), *frozen]
+
+
 RULES = {
+    "ReverseSequence": Rule(_reverse),
     "Transpose": Rule(_transpose),
     "Concat": Rule(_concat),
     "Split": Rule(_split, _resize_split),
