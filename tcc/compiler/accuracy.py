@@ -19,7 +19,7 @@ from tcc.passes.manager import Snapshot
 Feed = Mapping[str, Any]
 Outputs = list[list[Any]]
 _PART = 4
-_HELD = 16 * 2**20
+_HELD = 64 * 2**20
 """Bytes of outputs that are kept."""
 _FEWEST = 16
 """Samples below which there are too few to hold any out."""

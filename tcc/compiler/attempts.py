@@ -65,6 +65,25 @@ class Attempt:
     last: bool = False
 
 
+def attempts(
+    bench: Bench,
+    start: Snapshot,
+    branches: Sequence[Branch],
+    suffix: tuple[Pass, ...],
+    instruments: Sequence[Instrument] = (),
+) -> list[Attempt]:
+    """Try branches of one shape, one after another: what is measured of the shape is measured once for all.
+
+    The first one that is the ``last`` ends the list; raises what ``attempt`` raises.
+    """
+    made: list[Attempt] = []
+    for branch in branches:
+        made.append(attempt(bench, start, branch, suffix, instruments))
+        if made[-1].last:
+            break
+    return made
+
+
 def attempt(
     bench: Bench, start: Snapshot, branch: Branch, suffix: tuple[Pass, ...], instruments: Sequence[Instrument] = ()
 ) -> Attempt:

@@ -159,7 +159,9 @@ class Programs:
             asked.diagnostics.append(
                 Diagnostic("N0203", message, start.snapshots[0].source, help="give labelled data with --eval")
             )
-        jobs = min(asked.jobs or processors(), len(branches))
+        total = asked.jobs or processors()
+        jobs = min(total, len(search.by_shape(branches)))
+        bench = replace(bench, context=replace(bench.context, threads=max(1, total // max(jobs, 1))))
         with executors.executor(asked.scheduler, jobs) as pool:
             made = self._search = Search(
                 bench, lambda outcome, loss: self._cost(outcome, loss, nbytes), self._timed, asked.budgets,
@@ -208,7 +210,7 @@ class Programs:
         """The pass with those techniques only that change the file and not what runs."""
         if not isinstance(step, Compress) or step.techniques:
             return step
-        return self._aimed(replace(step, techniques="+".join(at_load_time())), self.asked.objective)
+        return self._aimed(replace(step, only="+".join(at_load_time())), self.asked.objective)
 
     def _smallest(self, step: Pass) -> Pass:
         """The pass that compresses most, however slow that is predicted to be."""

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tcc.compiler.attempts import Bench, Branch, Steps, attempt, extend
+from tcc.compiler.attempts import Attempt, Bench, Branch, Steps, attempts, extend
 from tcc.compiler.budgets import Budgets, Cost
 from tcc.compiler.executors import in_order
 from tcc.diagnostics import Diagnostic, Exit, TccError
@@ -96,18 +96,25 @@ class Search:
         )  # fmt: skip
         waiting = list(branches)
         for _ in range(1 + _AGAIN):
-            tasks = [(bench, last, branch, suffix, *shown) for branch in waiting]
+            shapes = by_shape(waiting)
+            tasks = [(bench, last, shape, suffix, *shown) for shape in shapes]
             again: list[Branch] = []
-            for branch, done in zip(waiting, in_order(self.pool, attempt, tasks, self.jobs, self._lost), strict=False):
-                if done.note is not None:
-                    self.notes.append(done.note)
-                if done.steps is not None:
-                    self._add(branch.text, joined(start, done.steps))
-                    again += self._more_careful(branch)
-                if done.last:
+            for shape, made in zip(shapes, in_order(self.pool, attempts, tasks, self.jobs, self._lost), strict=False):
+                for branch, done in zip(shape, made, strict=False):
+                    again += self._take(start, branch, done)
+                if made[-1].last:
                     break
             waiting = again
         return self.points
+
+    def _take(self, start: Outcome, branch: Branch, done: Attempt) -> list[Branch]:
+        """Keep what became of a branch; what to try again."""
+        if done.note is not None:
+            self.notes.append(done.note)
+        if done.steps is None:
+            return []
+        self._add(branch.text, joined(start, done.steps))
+        return self._more_careful(branch)
 
     def _more_careful(self, branch: Branch) -> list[Branch]:
         """The branch with less of the budget, where what it made last loses more than that on data it did not see."""
@@ -171,6 +178,14 @@ class Search:
             return chosen
         nearest = min(self.points, key=lambda point: (len(point.exceeds), *objective(point.cost, self.original)))
         raise infeasible(nearest.exceeds, nearest.outcome.snapshots[0], nearest.branch or "simplified only")
+
+
+def by_shape(branches: Sequence[Branch]) -> list[list[Branch]]:
+    """The branches in groups that begin alike, in order."""
+    groups: dict[tuple[Pass, ...], list[Branch]] = {}
+    for branch in branches:
+        groups.setdefault(branch.first, []).append(branch)
+    return list(groups.values())
 
 
 def infeasible(broken: Sequence[str], form: Snapshot, reached: str) -> TccError:

@@ -79,7 +79,12 @@ class Moments:
 
 
 def stream(
-    model: Model, taps: Iterable[Tap], feeds: Sequence[Mapping[str, Any]], *, rows: int | None = None
+    model: Model,
+    taps: Iterable[Tap],
+    feeds: Sequence[Mapping[str, Any]],
+    *,
+    rows: int | None = None,
+    threads: int = 1,
 ) -> Iterator[tuple[Tap, Moments]]:
     """The moments of each tap over the feeds, in groups that fit into ``GROUP_BYTES``; each tap once, in order.
 
@@ -91,12 +96,13 @@ def stream(
         taps: what to measure.
         feeds: the data.
         rows: rows for each column of the widest tap of a group that are enough; None takes all feeds.
+        threads: how many runs there are at once.
 
     Raises:
         TccError: as ``Runner`` does.
     """
     for group in _groups(dict.fromkeys(taps)):
-        found = _measure(model, group, feeds, rows)
+        found = _measure(model, group, feeds, rows, threads)
         for tap in group:
             if (moments := found.pop(tap)) is not None:
                 yield tap, moments
@@ -118,7 +124,7 @@ def _groups(taps: Iterable[Tap]) -> Iterator[list[Tap]]:
 
 
 def _measure(
-    model: Model, taps: list[Tap], feeds: Sequence[Mapping[str, Any]], rows: int | None
+    model: Model, taps: list[Tap], feeds: Sequence[Mapping[str, Any]], rows: int | None, threads: int
 ) -> dict[Tap, Moments | None]:
     proto, weights = model.stripped_proto()
     _instrument(proto, taps, model.opset)
@@ -128,8 +134,7 @@ def _measure(
     counts = [0] * len(taps)
     samples = 0
     enough = None if rows is None else rows * max(tap.width for tap in taps)
-    for feed in feeds:
-        results = runner.run(feed)
+    for feed, results in zip(feeds, runner.run_each(feeds, threads), strict=True):
         for i, (total, gram) in enumerate(sums):
             added_total, added_gram, shape = results[3 * i : 3 * i + 3]
             np.add(total, added_total.reshape(-1), out=total)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +96,26 @@ class Runner:
             if (failure := run_error(reason, self.source)) is None:
                 raise
             raise failure from reason
+
+    def run_each(self, feeds: Iterable[Mapping[str, Value]], threads: int = 1) -> Iterator[list[Value]]:
+        """The outputs for each feed, in the feeds' order, ``threads`` runs at once; raises what ``run`` raises.
+
+        Each run is one of its own, so that the outputs are the same whatever the number of threads.
+        """
+        if threads < 2:
+            yield from map(self.run, feeds)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            left, waiting = iter(feeds), deque[Future[list[Value]]]()
+            try:
+                # One run waits while the others go on, so that no thread idles while outputs are looked at.
+                waiting.extend(pool.submit(self.run, feed) for feed in islice(left, threads + 1))
+                while waiting:
+                    yield waiting.popleft().result()
+                    waiting.extend(pool.submit(self.run, feed) for feed in islice(left, 1))
+            finally:
+                for future in waiting:
+                    future.cancel()
 
     def run_named(self, feeds: Mapping[str, Value]) -> dict[str, Value]:
         """As ``run``, by output name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,11 +47,28 @@ def measure(
     expected: Iterable[Sequence[Any]],
     *,
     optimise: bool = False,
+    threads: int = 1,
+    every: int = 0,
+    enough: Callable[[Loss], bool] = lambda _: False,
 ) -> Loss:
-    """The loss of a model against the outputs of the original; ``optimise`` runs the kernels of a deployment."""
+    """The loss of a model against the outputs of the original.
+
+    Args:
+        model: the program.
+        feeds: what it is run on.
+        expected: the original's outputs for each feed.
+        optimise: whether the kernels of a deployment run.
+        threads: how many runs there are at once.
+        every: after how many runs each time ``enough`` is asked; 0 for never.
+        enough: whether what was found so far says all that is wanted; the rest is not run then.
+    """
     proto, weights = model.stripped_proto()
-    runner = Runner(proto, weights=weights, optimise=optimise)
-    return loss_of(expected, (runner.run(feed) for feed in feeds))
+    runner, judge = Runner(proto, weights=weights, optimise=optimise), Judge()
+    for number, (a, b) in enumerate(zip(expected, runner.run_each(feeds, threads), strict=True), 1):
+        judge.add(a, b)
+        if every and not number % every and enough(judge.loss()):
+            break
+    return judge.loss()
 
 
 def loss_of(expected: Iterable[Sequence[Any]], actual: Iterable[Sequence[Any]]) -> Loss:

@@ -117,6 +117,7 @@ def slopes(
     tapped: Sequence[Tap],
     feeds: Sequence[Mapping[str, Any]],
     varied: Sequence[float] = (),
+    threads: int = 1,
 ) -> dict[str, float]:
     """For each tapped value the unexplained variance of the outputs that a relative square error of 1 would cause.
 
@@ -125,6 +126,7 @@ def slopes(
         tapped: its taps.
         feeds: inputs to measure on.
         varied: ``Judge.varied`` of more data, for feeds that are too few to tell.
+        threads: how many runs there are at once.
 
     Raises:
         TccError: where the probe model does not run.
@@ -135,9 +137,10 @@ def slopes(
     runner = Runner(proto, weights=weights, optimise=True)
     off = {_SWITCH + tap.value: np.zeros((), np.float32) for tap in tapped}
     judges = [Judge() for _ in tapped]
-    for feed in feeds:
-        expected = runner.run({**feed, **off})
-        for tap, judge in zip(tapped, judges, strict=True):
-            on = {_SWITCH + tap.value: np.asarray(tap.step, dtype=np.float32)}
-            judge.add(expected, runner.run({**feed, **off, **on}))
+    switched = [off, *({**off, _SWITCH + tap.value: np.asarray(tap.step, dtype=np.float32)} for tap in tapped)]
+    found = runner.run_each(({**feed, **given} for feed in feeds for given in switched), threads)
+    for _ in feeds:
+        expected = next(found)
+        for judge in judges:
+            judge.add(expected, next(found))
     return {tap.value: judge.unexplained(varied) / tap.error**2 for tap, judge in zip(tapped, judges, strict=True)}

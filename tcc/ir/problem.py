@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 
 from tcc.ir.frozen import ENode, Frozen
 
@@ -16,17 +16,23 @@ LEAF = ENode("value", "", ())
 _FREE = frozenset({"absent"})
 
 
+TIE = 1e-9
+"""What a node that takes no time counts for beside seconds: one fewer is better, and no budget knows of it."""
+
+
 @dataclass(frozen=True)
 class Price:
-    """What choosing a candidate adds: seconds of a run, bytes in the file, nodes in the graph."""
+    """What choosing a candidate adds: seconds of a run, bytes in the file, nodes in the graph, nodes without a time."""
 
     seconds: float = 0.0
     nbytes: float = 0.0
     nodes: float = 0.0
+    ties: float = 0.0
 
     def no_more_than(self, other: Price) -> bool:
         """Whether this costs at most as much in every respect."""
-        return self.seconds <= other.seconds and self.nbytes <= other.nbytes and self.nodes <= other.nodes
+        within = self.seconds <= other.seconds and self.nbytes <= other.nbytes
+        return within and self.nodes <= other.nodes and self.ties <= other.ties
 
 
 FREE = Price()
@@ -49,7 +55,8 @@ class Weights:
 
     def of(self, price: Price) -> float:
         """The price as one number."""
-        return self.seconds * price.seconds + self.nbytes * price.nbytes + self.nodes * price.nodes
+        timed = price.seconds + TIE * price.ties
+        return self.seconds * timed + self.nbytes * price.nbytes + self.nodes * price.nodes
 
 
 @dataclass(frozen=True)
@@ -92,13 +99,11 @@ class Problem:
 
     def total(self, choice: Mapping[int, Candidate]) -> Price:
         """What a choice costs, shared classes paid once."""
-        used = [choice[c].price for c in sorted(self.used(choice))]
-        return Price(sum(p.seconds for p in used), sum(p.nbytes for p in used), sum(p.nodes for p in used))
+        return _sum(choice[c].price for c in sorted(self.used(choice)))
 
     def total_of(self, forced: Collection[int]) -> Price:
         """What classes with one candidate each cost."""
-        prices = [self.candidates[c][0].price for c in sorted(forced)]
-        return Price(sum(p.seconds for p in prices), sum(p.nbytes for p in prices), sum(p.nodes for p in prices))
+        return _sum(self.candidates[c][0].price for c in sorted(forced))
 
     def is_free(self, c: int) -> bool:
         """Whether a class has one candidate that costs and needs nothing."""
@@ -129,6 +134,11 @@ class Problem:
         spent = [(total.seconds, limits.seconds), (total.nbytes, limits.nbytes), (total.nodes, limits.nodes)]
         spent.append((sum(self.loss[s] for s in self.sites(choice)), limits.loss))
         return all(limit is None or value <= limit * (1 + 1e-9) for value, limit in spent)
+
+
+def _sum(prices: Iterable[Price]) -> Price:
+    found = list(prices)
+    return Price(*(sum(getattr(p, part.name) for p in found) for part in fields(Price)))
 
 
 def build(

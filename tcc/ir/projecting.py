@@ -81,7 +81,11 @@ def _diagonal(basis: np.ndarray) -> np.ndarray:
 
 
 def losses(
-    model: Model, projections: Sequence[Projection], feeds: Sequence[Mapping[str, Any]], varied: Sequence[float] = ()
+    model: Model,
+    projections: Sequence[Projection],
+    feeds: Sequence[Mapping[str, Any]],
+    varied: Sequence[float] = (),
+    threads: int = 1,
 ) -> list[float]:
     """The unexplained variance of the outputs that each projection causes by itself; infinite where it is not known.
 
@@ -90,23 +94,29 @@ def losses(
         projections: what to try, one after the other.
         feeds: inputs to measure on.
         varied: ``Judge.varied`` of more data, for feeds that are too few to tell.
+        threads: how many runs there are at once.
 
     Raises:
         TccError: where the probe model does not run.
     """
     if not projections or model.opset < _BODIES_OPSET:
         return [math.inf] * len(projections)
-    found = {rows.value: rows for projection in projections for rows in projection.rows}
-    proto, weights = _probe(model, found)
+    tapped = {rows.value: rows for projection in projections for rows in projection.rows}
+    proto, weights = _probe(model, tapped)
     runner = Runner(proto, weights=weights, optimise=True)
     off: dict[str, np.ndarray] = {}
-    for name, rows in found.items():
+    for name, rows in tapped.items():
         off |= _inputs(name, np.zeros((rows.centre.size, 1)), rows.centre, is_on=False)
     judges = [Judge() for _ in projections]
-    for feed in feeds:
-        expected = runner.run({**feed, **off})
-        for projection, judge in zip(projections, judges, strict=True):
-            judge.add(expected, runner.run({**feed, **off, **projection.switches()}))
+    # Bases are as large as weights: those of one run at a time.
+    found = runner.run_each(
+        ({**feed, **off, **(each.switches() if each else {})} for feed in feeds for each in (None, *projections)),
+        threads,
+    )
+    for _ in feeds:
+        expected = next(found)
+        for judge in judges:
+            judge.add(expected, next(found))
     return [judge.unexplained(varied) for judge in judges]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tcc.cost_models.roofline import FOLDED, Roofline, unaware
+from tcc.cost_models.roofline import Roofline, unaware
 from tcc.diagnostics import Exit, TccError
 from tcc.ir import emission, importing, problem, translated
 from tcc.ir.calibration import Observation
@@ -21,7 +21,7 @@ from tcc.passes._choosing import Choice, Choosing
 from tcc.passes.base import Context
 from tcc.passes.simplify import taken_names
 from tcc.rewrites import stored
-from tcc.rewrites.lossy import Evidence, Offer, at_load_time, techniques
+from tcc.rewrites.lossy import Evidence, Offer, techniques
 from tcc.rewrites.rule import made_by, relevant
 
 PRICES, PROGRAM = "hardware-prices", "program"
@@ -29,8 +29,6 @@ PARTS = (PRICES, PROGRAM)
 """What can be left out besides techniques: the target's own prices (bit operations then), the integer program."""
 
 _JOINING = frozenset({"cast_there_and_back", "cast_to_own_type"})
-_NODES_AT_LOAD = 2
-"""Nodes that compute one stored weight back, at most."""
 _MARGIN = 0.99
 """The part of a budget of bytes that the predicted file may take."""
 _LOSS_PRICE = 0.05
@@ -103,25 +101,25 @@ class Attempt:
         """The best program within the loss budget, no worse than the input in bytes, and in time unless ``slower``.
 
         Args:
-            loss: of each site, in the unit of the budget.
+            loss: of each site that may be used, in the unit of the budget.
 
         Raises:
             TccError: exit INFEASIBLE where not even the program without alternatives fits.
         """
         choosing, of = self._choosing, self.frozen.of
-        edges = [Edge(a.site, of[a.source], of[a.target]) for a in self.offer.alternatives]
+        # What may not be used, or breaks the budget alone, is no alternative.
+        usable = {site for site, lost in loss.items() if lost <= self.context.max_loss}
+        edges = [Edge(a.site, of[a.source], of[a.target]) for a in self.offer.alternatives if a.site in usable]
         weights, spent = _OBJECTIVES[self.objective], choosing.spent()
         plain = choosing.problem(weights, Budgets(nbytes=None))
         without = self._extract(plain).extraction
         if self.objective == "latency" and spent.nbytes:
             weights = replace(weights, nbytes=problem.BYTES_PRICE * without.price.seconds / spent.nbytes)
-        # What is folded when the model is loaded has a price only to break ties; it makes no program slower.
-        folded = FOLDED * sum(_NODES_AT_LOAD for name in self.offer.error if name.partition(":")[0] in at_load_time())
         # The file's bytes are known to about a percent before it is written.
         most = min(spent.nbytes or math.inf, _MARGIN * self.context.max_bytes)
         budgets = replace(
             spent, nodes=None, nbytes=most, loss=self.context.max_loss,
-            seconds=None if self.slower else without.price.seconds * (1 + 1e-9) + folded,
+            seconds=None if self.slower else without.price.seconds * (1 + 1e-9),
         )  # fmt: skip
         if self.context.max_loss:
             weights = replace(weights, loss=_LOSS_PRICE * without.objective / self.context.max_loss)

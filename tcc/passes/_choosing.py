@@ -116,7 +116,10 @@ class Choosing:
             return None
         # What depends on no input is computed when the model is loaded, whoever runs it.
         nodes = 0.0 if self._pricing.is_folded(node) else 1.0
-        return Price(self._pricing.seconds(c, node), self.node_bytes, nodes)
+        seconds = self._pricing.seconds(c, node)
+        if seconds <= self.prices.folded:
+            return Price(0.0, self.node_bytes, nodes, ties=1.0)
+        return Price(seconds, self.node_bytes, nodes)
 
     def _is_refused(self, operator: str) -> bool:
         """Whether the target does not take an operator that only rules would bring in."""

@@ -89,7 +89,7 @@ class Measuring:
 
     def _slopes(self, values: Sequence[str]) -> dict[str, float]:
         tapped = probing.taps(dict.fromkeys(values), self.observed)
-        return probing.slopes(self.model, tapped, self._part(len(tapped)), self.varied)
+        return probing.slopes(self.model, tapped, self._part(len(tapped)), self.varied, self.context.threads)
 
     def _curves(self, offer: Offer) -> dict[tuple[str, ...], Curve]:
         every = list(offer.projections.values())
@@ -97,8 +97,9 @@ class Measuring:
         if self._count(len(chosen)) < self._fewest:
             chosen = projecting.chosen(every, pairs=False)
         return projecting.curves(
-            chosen, projecting.losses(self.model, chosen, self._part(len(chosen)), self.varied)
-        )  # fmt: skip
+            chosen,
+            projecting.losses(self.model, chosen, self._part(len(chosen)), self.varied, self.context.threads),
+        )
 
     def _part(self, probes: int) -> list[Mapping[str, Any]]:
         return spread(self.feeds, min(max(self._count(probes), self._fewest), _MOST))

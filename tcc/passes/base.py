@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Protocol
@@ -44,6 +44,26 @@ class Judging(Protocol):
         """The loss of a form; ``upper`` is a loss that it most likely stays below."""
 
 
+@dataclass
+class Memo:
+    """What passes of one process keep for each other: the last value, under the key of all that it follows from.
+
+    Another process gets an empty one.
+    """
+
+    _kept: tuple[Hashable, Any] | None = None
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The value of the key, made where the last one was another's; raises what ``make`` raises."""
+        if self._kept is None or self._kept[0] != key:
+            self._kept = None  # the old value's memory is free before the new one takes its own
+            self._kept = key, make()
+        return self._kept[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_kept": None}
+
+
 @dataclass(frozen=True)
 class Context:
     """What passes are given besides the model.
@@ -59,6 +79,8 @@ class Context:
         seconds: the limit on a solver's time.
         log: called with a line of text and its verbosity (0: always, 1: ``-v``, 2: ``-vv``).
         asked: what is to be said besides, which takes time to find out and changes nothing else.
+        threads: how many runs of a model there may be at once; the result is the same.
+        memo: what passes keep for each other.
     """
 
     target: Target
@@ -71,6 +93,8 @@ class Context:
     log: Callable[[str, int], None] = silent
     judge: Judging | None = None
     asked: frozenset[str] = frozenset()
+    threads: int = 1
+    memo: Memo = field(default_factory=Memo, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from tcc.diagnostics import Exit, TccError, fail
-from tcc.ir import weighted
-from tcc.ir.calibration import Observation, observe
-from tcc.ir.execution import Runner
-from tcc.ir.inference import Annotation, annotate
-from tcc.ir.loss import CONFIDENCE, Judge, Loss, measure
+from tcc.ir.loss import CONFIDENCE, Loss, measure
 from tcc.ir.model import Model
 from tcc.ir.opsets import raised
 from tcc.passes._attempt import Attempt
+from tcc.passes._prepared import Prepared, prepare
 from tcc.passes._sensitivity import Answers, Measuring
 from tcc.passes.base import Context, Effect, Pass, PassResult
-from tcc.rewrites.lossy import Evidence
 
 _ROUNDS = 5
 """Programs that are measured before the pass gives up on lossy alternatives."""
@@ -28,14 +24,14 @@ _TRUSTED = 0.01
 """The predicted loss that is tried first where none may be measured."""
 _OPSET = 13
 """The first opset with a scale for each channel."""
-_HELD = 64_000_000
-"""Bytes of outputs that are kept; more are computed again for each program."""
 _UNIT = {CONFIDENCE: 0.1}
 """What of the unexplained variance a classifier's loss is, before it is measured: small errors change no prediction."""
 _SURPRISE = 3.0
 """How much more than predicted a program has to lose before its techniques are measured one by one."""
-_NEVER = 1e9
-"""The loss of a site that is not to be used."""
+_HOPELESS = 1.5
+"""How much of the budget a program has to lose on part of the data, for the rest to be left out."""
+_ENOUGH, _LOOK = 32, 8
+"""Samples after which that can be said, and the runs between two looks."""
 _FULL = 0.75
 """The part of the budget from which on a program counts as having used it."""
 _RIGHT = 0.9
@@ -58,6 +54,7 @@ class Compress(Pass):
         techniques: names joined by ``+``; empty for all. A technique's own options follow it, each after a colon.
         objective: ``latency`` or ``size``.
         slower: whether the program may be predicted slower than its input, as only ``-Oz`` allows.
+        only: those of them that may be taken, joined by ``+``; empty for all. What is measured is measured for all.
         without: what is left out, to see what it contributes, joined by ``+``: techniques, ``hardware-prices`` (bit
             operations then), ``program`` (greedy then, in place of the integer program).
     """
@@ -65,6 +62,7 @@ class Compress(Pass):
     techniques: str = ""
     objective: str = "latency"
     slower: bool = False
+    only: str = ""
     without: str = ""
 
     effect: ClassVar[Effect] = Effect.LOSSY
@@ -96,12 +94,12 @@ class _Search:
     context: Context
     wanted: Mapping[str, Sequence[str]]
     record: dict[str, Any] = field(default_factory=dict)
-    answers: Answers | None = None
     unit: float = 1.0
     """The loss, in the budget's unit, of an unexplained variance of 1."""
     factors: dict[str, float] = field(default_factory=dict)
     """How much more than predicted each technique was found to lose."""
 
+    known: Prepared = field(init=False)
     allowed: float = field(init=False, default=0.0)
     """The loss that may be predicted: the budget, or where that is 0 what was found to lose nothing."""
     failed: float = 0.0
@@ -109,33 +107,23 @@ class _Search:
     kept: float = math.inf
     """The smallest ``unit`` at which it was not."""
 
-    @property
-    def feeds(self) -> Sequence[Mapping[str, Any]]:
-        """What the loss is measured on."""
-        return self.context.calibration or self.context.feeds
-
     def look(self) -> None:
         """Run the original; raises where it does not run."""
-        self.found: Annotation = annotate(self.model)
         data = "calibration" if self.context.calibration else "generated inputs"
         self.record |= {"objective": self.options.objective, "data": data, "rounds": []}
-        self.expected = _Expected(self.model, self.feeds)
-        self.observed: Mapping[str, Observation] = observe(
-            self.model, self.feeds, weighted.axes(self.model.graph), outputs=self.expected.keep
-        )
-        metric, self.allowed = self.expected.judge.loss().metric, self.context.max_loss
+        self.known = prepare(self.model, self.context)
+        metric, self.allowed = self.known.expected.judge.loss().metric, self.context.max_loss
         self.unit = _UNIT.get(metric, 1.0)
         if not self.allowed and self.context.calibration:
             if metric != CONFIDENCE:
                 message = "no loss is allowed, and any change of outputs that are no classifier's scores is one"
                 raise fail(Exit.UNSUPPORTED, "E0431", message, where=self.model.source)
             self.allowed = _TRUSTED
-        self.evidence = Evidence(self.model, tuple(self.feeds), self.context.calibration is not None)
 
     def _attempt(self) -> Attempt:
-        context = replace(self.context, max_loss=self.allowed)
+        context, known = replace(self.context, max_loss=self.allowed), self.known
         return Attempt(
-            self.model.clone(), context, self.found, self.observed, self.evidence, self.wanted,
+            known.model.clone(), context, known.found, known.observed, known.evidence, self.wanted,
             self.options.objective, self.options.slower, frozenset(self.options.without.split("+")),
         )  # fmt: skip
 
@@ -161,13 +149,13 @@ class _Search:
         return best[1]
 
     def _try(self, only: str = "") -> _Tried:
-        """Choose, write and measure a program at the present prediction; ``only`` names the one technique used."""
+        """Choose, write and measure a program at the present prediction; ``only`` names what may be used."""
         attempt = self._attempt()
-        if self.answers is None:
-            self.answers = self._measured_answers(attempt)
+        usable = {name for name in (only or self.options.only).split("+") if name}
         loss = {
-            site: self.unit * self.factors.get(_technique(site), 1.0) * e if only in {"", _technique(site)} else _NEVER
-            for site, e in self.answers.losses(attempt.offer).items()
+            site: self.unit * self.factors.get(_technique(site), 1.0) * e
+            for site, e in self._answers(attempt).losses(attempt.offer).items()
+            if not usable or _technique(site) in usable
         }
         choice = attempt.choose(loss)
         sites, facts = choice.extraction.sites, attempt.record(choice)
@@ -232,19 +220,36 @@ class _Search:
 
     def _measure(self, model: Model) -> Loss:
         # A processor's integer kernels are what is deployed; they are also the faster way to run them.
-        found = measure(model, self.feeds, self.expected, optimise=self.context.target.kind == "cpu")
+        known, fused = self.known, self.context.target.kind == "cpu"
+        found = measure(
+            model, known.feeds, known.expected, optimise=fused, threads=self.context.threads,
+            every=_LOOK, enough=self._is_hopeless,
+        )  # fmt: skip
         if self.context.judge is None:
             return found
         judged = self.context.judge(model)
         # What the distance from the original does not vouch for, the user's own metric has to, noise and all.
         return replace(judged, value=max(judged.value, min(judged.upper, found.value)))
 
-    def _measured_answers(self, attempt: Attempt) -> Answers:
+    def _is_hopeless(self, found: Loss) -> bool:
+        """Whether part of the data says already that a program loses too much."""
+        if found.metric != self.known.expected.judge.loss().metric or found.samples < _ENOUGH:
+            return False
+        # What is below the value is as far from it as what is above.
+        return not math.isfinite(found.value) or 2 * found.value - found.upper > _HOPELESS * self.context.max_loss
+
+    def _answers(self, attempt: Attempt) -> Answers:
+        known = self.known
         if not self.context.calibration:
             return Answers()
-        judge = self.expected.judge
-        measuring = Measuring(self.model, self.observed, self.feeds, judge.varied, judge.samples, self.context)
-        return measuring.answers(attempt.offer)
+        key = tuple(sorted(self.wanted.items())), self.options.without
+        if key not in known.answers:
+            judge = known.expected.judge
+            measuring = Measuring(
+                known.model, known.observed, known.feeds, judge.varied, judge.samples, self.context
+            )  # fmt: skip
+            known.answers[key] = measuring.answers(attempt.offer)
+        return known.answers[key]
 
     def _give_up(self) -> None:
         if self.record["rounds"]:
@@ -279,32 +284,3 @@ class _Tried:
 
 def _technique(site: str) -> str:
     return site.partition(":")[0]
-
-
-@dataclass
-class _Expected:
-    """The original's outputs, kept where they are small and computed again where they are not."""
-
-    model: Model
-    feeds: Sequence[Mapping[str, Any]]
-    judge: Judge = field(default_factory=Judge)
-    """What would be said of a program without any loss."""
-    _kept: list[Sequence[Any]] = field(default_factory=list)
-    _held: int = 0
-
-    def keep(self, outputs: Sequence[Any]) -> None:
-        """Take the outputs of the next run."""
-        self.judge.add(outputs, outputs)
-        self._held += sum(getattr(output, "nbytes", 0) for output in outputs)
-        if self._held <= _HELD:
-            self._kept.append(outputs)
-        else:
-            self._kept.clear()
-
-    def __iter__(self) -> Iterator[Sequence[Any]]:
-        if len(self._kept) == len(self.feeds):
-            yield from self._kept
-            return
-        proto, weights = self.model.stripped_proto()
-        runner = Runner(proto, weights=weights)
-        yield from (runner.run(feed) for feed in self.feeds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import tee
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ def observe(
     axes: Mapping[str, Collection[int]] | None = None,
     *,
     outputs: Callable[[list[Any]], None] = lambda _: None,
+    threads: int = 1,
 ) -> dict[str, Observation]:
     """What each float32 value of the top-level graph is over these inputs, by name.
 
@@ -55,6 +57,7 @@ def observe(
         feeds: inputs of one run each.
         axes: for values by name, the axes whose channels are to be told apart; only for fixed axis lengths.
         outputs: called with the graph's outputs of each run.
+        threads: how many runs there are at once; each holds its own values.
 
     Raises:
         TccError: where the model does not run on an input.
@@ -69,8 +72,9 @@ def observe(
                 proto.graph.output.append(info)
     runner = Runner(proto, weights=weights)
     found: dict[str, Observation] = {}
-    for feed in feeds:
-        run = runner.run_named(feed)
+    seen, fed = tee(feeds)
+    for feed, values in zip(seen, runner.run_each(fed, threads), strict=True):
+        run = dict(zip(runner.outputs, values, strict=True))
         outputs([run[name] for name in own])
         for name, array in {**feed, **run}.items():
             if not isinstance(array, np.ndarray) or array.dtype != np.float32:

@@ -34,13 +34,15 @@ class Evidence:
     """What a technique may measure, lazily.
 
     ``calibrated`` says that ``feeds`` are the user's data and not generated inputs; ``kept`` holds what techniques
-    have measured, by keys of their own, for the next program of the same pass.
+    have measured, by keys of their own, for the next program of the same model. ``threads`` is how many runs there
+    may be at once.
     """
 
     model: Model
     feeds: tuple[Mapping[str, Any], ...]
     calibrated: bool
     kept: dict[Any, Any] = field(default_factory=dict)
+    threads: int = 1
 
 
 @dataclass

@@ -93,8 +93,10 @@ def _measure(made: Offer) -> Iterator[tuple[str, Known]]:
         if (tap := each.tap()) is not None:
             readers.setdefault(tap, []).append(each)
     levels = REDUCED if made.target.quantization.reduced_range else WHOLE
-    feeds = made.evidence.feeds
-    for tap, moments in covariance.stream(made.evidence.model, readers, feeds, rows=_ROWS):
+    evidence = made.evidence
+    for tap, moments in covariance.stream(
+        evidence.model, readers, evidence.feeds, rows=_ROWS, threads=evidence.threads
+    ):
         yield from _fitted(made, readers[tap], moments, levels)
 
 

@@ -130,7 +130,9 @@ class _Measuring:
         evidence, held = self.made.evidence, dict[Tap, Moments]()
         waiting = list(jobs)
         taps = dict.fromkeys(tap for job in jobs for tap in job.taps)
-        for tap, moments in covariance.stream(evidence.model, taps, evidence.feeds, rows=rows):
+        for tap, moments in covariance.stream(
+            evidence.model, taps, evidence.feeds, rows=rows, threads=evidence.threads
+        ):
             held[tap] = moments
             for job in [job for job in waiting if all(tap in held for tap in job.taps)]:
                 job.run(held)

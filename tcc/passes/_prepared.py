@@ -1,0 +1,100 @@
+"""What is known of a model and its data before a lossy program is chosen: the same for all programs of one model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tcc.ir import digests, weighted
+from tcc.ir.calibration import Observation, observe
+from tcc.ir.execution import Runner
+from tcc.ir.inference import Annotation, annotate
+from tcc.ir.loss import Judge
+from tcc.ir.model import Model
+from tcc.passes._sensitivity import Answers
+from tcc.passes.base import Context
+from tcc.rewrites.lossy import Evidence
+
+_HELD = 256_000_000
+"""Bytes of outputs that are kept; more are computed again for each program."""
+
+
+@dataclass
+class Expected:
+    """The original's outputs, kept where they are small and computed again where they are not."""
+
+    model: Model
+    feeds: Sequence[Mapping[str, Any]]
+    threads: int = 1
+    judge: Judge = field(default_factory=Judge)
+    """What would be said of a program without any loss."""
+    _kept: list[Sequence[Any]] = field(default_factory=list)
+    _held: int = 0
+
+    def keep(self, outputs: Sequence[Any]) -> None:
+        """Take the outputs of the next run."""
+        self.judge.add(outputs, outputs)
+        self._held += sum(getattr(output, "nbytes", 0) for output in outputs)
+        if self._held <= _HELD:
+            self._kept.append(outputs)
+        else:
+            self._kept.clear()
+
+    def __iter__(self) -> Iterator[Sequence[Any]]:
+        if len(self._kept) == len(self.feeds):
+            yield from self._kept
+            return
+        proto, weights = self.model.stripped_proto()
+        yield from Runner(proto, weights=weights).run_each(self.feeds, self.threads)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model with what was seen of it; nothing of it is changed but for what ``evidence`` and ``answers`` keep.
+
+    Args:
+        model: at the opset that its programs will have.
+        found: what inference knows of it.
+        feeds: what it was run on.
+        expected: its outputs.
+        observed: what was seen of its values.
+        evidence: for the techniques, which keep there what they measure.
+        answers: how its outputs answer to errors, by the techniques that were asked about.
+    """
+
+    model: Model
+    found: Annotation
+    feeds: Sequence[Mapping[str, Any]]
+    expected: Expected
+    observed: Mapping[str, Observation]
+    evidence: Evidence
+    answers: dict[Any, Answers] = field(default_factory=dict)
+
+
+def prepare(model: Model, context: Context) -> Prepared:
+    """Run the original, unless another pass of this process has run the same one on the same data.
+
+    Raises:
+        TccError: where it does not run.
+    """
+    feeds = context.calibration or context.feeds
+    # Data are told apart by where they lie: what is kept holds them, so that nothing else comes to lie there.
+    key = (_digest(model), id(feeds), context.calibration is not None, repr(context.target))
+    found: Prepared = context.memo.kept(key, lambda: _prepare(model, context, feeds))
+    return found
+
+
+def _prepare(model: Model, context: Context, feeds: Sequence[Mapping[str, Any]]) -> Prepared:
+    found, expected = annotate(model), Expected(model, feeds, context.threads)
+    observed = observe(model, feeds, weighted.axes(model.graph), outputs=expected.keep, threads=context.threads)
+    evidence = Evidence(model, tuple(feeds), context.calibration is not None, threads=context.threads)
+    return Prepared(model, found, feeds, expected, observed, evidence)
+
+
+def _digest(model: Model) -> str:
+    proto, weights = model.stripped_proto()
+    digest = hashlib.sha256(proto.SerializeToString(deterministic=True))
+    digests.add_arrays(digest, [weights])
+    return digest.hexdigest()
