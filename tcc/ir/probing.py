@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from tcc.ir import suffixes
 from tcc.ir.calibration import Observation, Range, noise
-from tcc.ir.execution import Runner
-from tcc.ir.loss import Judge
 from tcc.ir.model import Model
+from tcc.ir.suffixes import Switches
 
 ERROR = 0.03
 """The relative error that a switch puts on its value: that of 6 bits or so, well above rounding, well below 1."""
@@ -53,13 +53,17 @@ def taps(values: Iterable[str], observed: Mapping[str, Observation]) -> list[Tap
 def probe(model: Model, tapped: Sequence[Tap]) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """The probe model: for each tap an input ``tcc_probe_step:<value>``, a scalar; 0 switches it off."""
     proto, weights = model.stripped_proto()
+    _put(proto, tapped)
+    return proto, weights
+
+
+def _put(proto: onnx.ModelProto, tapped: Sequence[Tap]) -> None:
     insert(proto, [tap.value for tap in tapped], _tap)
     zero = helper.make_tensor("tcc_probe_zero", TensorProto.FLOAT, [], [0.0])
     proto.graph.initializer.append(zero)
     proto.graph.input.extend(
         helper.make_tensor_value_info(_SWITCH + tap.value, TensorProto.FLOAT, []) for tap in tapped
     )
-    return proto, weights
 
 
 def insert(proto: onnx.ModelProto, values: Iterable[str], made: Callable[[str, str], Sequence[onnx.NodeProto]]) -> None:
@@ -133,14 +137,11 @@ def slopes(
     """
     if not tapped or model.opset < _BODIES_OPSET:
         return {}
-    proto, weights = probe(model, tapped)
-    runner = Runner(proto, weights=weights, optimise=True)
-    off = {_SWITCH + tap.value: np.zeros((), np.float32) for tap in tapped}
-    judges = [Judge() for _ in tapped]
-    switched = [off, *({**off, _SWITCH + tap.value: np.asarray(tap.step, dtype=np.float32)} for tap in tapped)]
-    found = runner.run_each(({**feed, **given} for feed in feeds for given in switched), threads)
-    for _ in feeds:
-        expected = next(found)
-        for judge in judges:
-            judge.add(expected, next(found))
-    return {tap.value: judge.unexplained(varied) / tap.error**2 for tap, judge in zip(tapped, judges, strict=True)}
+    switches = Switches(
+        [(tap.value,) for tap in tapped],
+        lambda proto, which: _put(proto, [tapped[i] for i in which]),
+        lambda which: {_SWITCH + tapped[i].value: np.zeros((), np.float32) for i in which},
+        lambda i: {_SWITCH + tapped[i].value: np.asarray(tapped[i].step, dtype=np.float32)},
+    )
+    found = suffixes.unexplained(model, switches, feeds, varied, threads)
+    return {tap.value: loss / tap.error**2 for tap, loss in zip(tapped, found, strict=True)}

@@ -16,10 +16,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from tcc.ir import probing
-from tcc.ir.execution import Runner
-from tcc.ir.loss import Judge
+from tcc.ir import probing, suffixes
 from tcc.ir.model import Model
+from tcc.ir.suffixes import Switches
 
 _BASIS, _CENTRE, _IS_ON = (f"tcc_probe_{word}:" for word in ("basis", "centre", "on"))
 _BODIES_OPSET = 11
@@ -102,26 +101,25 @@ def losses(
     if not projections or model.opset < _BODIES_OPSET:
         return [math.inf] * len(projections)
     tapped = {rows.value: rows for projection in projections for rows in projection.rows}
-    proto, weights = _probe(model, tapped)
-    runner = Runner(proto, weights=weights, optimise=True)
-    off: dict[str, np.ndarray] = {}
-    for name, rows in tapped.items():
-        off |= _inputs(name, np.zeros((rows.centre.size, 1)), rows.centre, is_on=False)
-    judges = [Judge() for _ in projections]
-    # Bases are as large as weights: those of one run at a time.
-    found = runner.run_each(
-        ({**feed, **off, **(each.switches() if each else {})} for feed in feeds for each in (None, *projections)),
-        threads,
-    )
-    for _ in feeds:
-        expected = next(found)
-        for judge in judges:
-            judge.add(expected, next(found))
-    return [judge.unexplained(varied) for judge in judges]
+
+    def which(numbers: Sequence[int]) -> dict[str, Rows]:
+        return {name: tapped[name] for i in numbers for name in projections[i].values}
+
+    def off(numbers: Sequence[int]) -> dict[str, np.ndarray]:
+        given: dict[str, np.ndarray] = {}
+        for name, rows in which(numbers).items():
+            given |= _inputs(name, np.zeros((rows.centre.size, 1)), rows.centre, is_on=False)
+        return given
+
+    switches = Switches(
+        [projection.values for projection in projections], lambda proto, numbers: _put(proto, which(numbers)), off,
+        lambda i: projections[i].switches(),
+    )  # fmt: skip
+    return suffixes.unexplained(model, switches, feeds, varied, threads)
 
 
-def _probe(model: Model, found: Mapping[str, Rows]) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
-    proto, weights = model.stripped_proto()
+def _put(proto: onnx.ModelProto, found: Mapping[str, Rows]) -> None:
+    """Put the switches of these values into a graph."""
 
     def made(name: str, after: str) -> list[onnx.NodeProto]:
         rows = found[name.removesuffix(":before")]
@@ -138,7 +136,6 @@ def _probe(model: Model, found: Mapping[str, Rows]) -> tuple[onnx.ModelProto, di
                 helper.make_tensor_value_info(_IS_ON + name, TensorProto.BOOL, []),
             ]
         )
-    return proto, weights
 
 
 def _projected(name: str, after: str, rows: Rows) -> list[onnx.NodeProto]:
