@@ -16,7 +16,9 @@ from tcc.rewrites.rule import Stored
 from tcc.targets import Target
 
 
-def candidates(opset: int, rules: Sequence[Stored], target: Target, reach: Reach) -> tuple[int, ...]:
+def candidates(
+    opset: int, rules: Sequence[Stored], target: Target, reach: Reach, *, own: bool = False
+) -> tuple[int, ...]:
     """Opsets worth a try, the newest first: those in which rules that may match write an operator of their own.
 
     An operator counts that the model's opset does not have and that the target takes and has a kernel for.
@@ -25,7 +27,8 @@ def candidates(opset: int, rules: Sequence[Stored], target: Target, reach: Reach
         opset: the model's.
         rules: that are allowed.
         target: what the model is for.
-        reach: what stands in the model's e-graph at the end of what its own opset allows.
+        reach: what stands in the model's e-graph.
+        own: whether what the rules of the model's own opset may make counts too: more than they do make.
     """
     if not opset:
         return ()
@@ -37,7 +40,8 @@ def candidates(opset: int, rules: Sequence[Stored], target: Target, reach: Reach
         and rule.last_opset >= highest
         and conversion.lowest_ir_version(rule.first_opset) <= target.max_ir_version
     ]
-    matching = reachable([query for rule in newer for query in rule.queries], reach)
+    used = [*newer, *(rule for rule in rules if own and rule.first_opset <= opset <= rule.last_opset)]
+    matching = reachable([query for rule in used for query in rule.queries], reach)
     wanted = {
         rule.first_opset
         for rule in newer

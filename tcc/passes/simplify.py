@@ -92,9 +92,7 @@ class Simplify(Pass):
         The newest that rules ask for shows what is chosen, the lowest that holds it is what is written.
         """
         model, context, rules = run.model, run.context, self.rules()
-        # Mostly the graph as it is tells; else what its own opset's rules make of it.
-        wanted = _raising.candidates(model.opset, rules, context.target, reach_of(run.imported.tables))
-        wanted = wanted or _raising.candidates(model.opset, rules, context.target, run.saturating.reach)
+        wanted = self._opsets(run)
         result, left = None, list(wanted)
         while left:
             opset = left.pop(0)
@@ -112,6 +110,17 @@ class Simplify(Pass):
             left = [lowest] if result is None and lowest < opset else []
             result = PassResult(made, changed=True, facts={"graphs": [record], "opset": raised})
         return result
+
+
+    def _opsets(self, run: _GraphRun) -> tuple[int, ...]:
+        """Opsets worth a try, the newest first."""
+        given = run.model.opset, self.rules(), run.context.target
+        # Mostly the graph as it is tells; else what its own opset's rules make of it, if they may make more of it.
+        reach = reach_of(run.imported.tables)
+        wanted = _raising.candidates(*given, reach)
+        if wanted[:1] == (possible := _raising.candidates(*given, reach, own=True))[:1] and possible:
+            return wanted
+        return _raising.candidates(*given, run.saturating.reach) if possible else ()
 
 
 def _innermost_first(graph: onnx_ir.Graph) -> list[onnx_ir.Graph]:

@@ -74,6 +74,21 @@ def is_lowest(known: str) -> bool:
 
 
 @condition
+def is_minus_infinity(known: str) -> bool:
+    """A known scalar is minus infinity."""
+    return scalar_of(known) == -math.inf
+
+
+@condition
+def is_factor_of_queries(factor: str, four: str, three: str) -> bool:
+    """A factor is the same along heads and head size of ``[B, H, S, E]``, and ``[B, S, H E]`` is the other type."""
+    sizes, whole, joined = _single(factor), _single(four), _single(three, _RANK - 1)
+    if sizes is None or whole is None or joined is None or sizes[1] != 1 or sizes[3] != 1:
+        return False
+    return _same(whole[0], joined[0]) and _same(whole[2], joined[1])
+
+
+@condition
 def hides(known: str) -> bool:
     """A known scalar is finite and low enough to hide a score that it replaces."""
     found = scalar_of(known)

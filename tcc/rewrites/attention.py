@@ -14,7 +14,6 @@ from tcc.ir.language import (
     Cast,
     Concat,
     Expand,
-    IsNaN,
     MatMul,
     Mul,
     Pad,
@@ -143,17 +142,6 @@ def attention_with_mask(
         )
         yield rule(*whole, *given(r, attention.symbolic_rows(km, ks))).then(
             union(y).with_(_attention(q, k, v, Expand(m, shape), n))
-        )
-
-
-@exact(Equality.VALUE, "softmax of finite scores is a number", "Softmax", "IsNaN", "Where")
-def guard_of_softmax(
-    p: Tensor, t: Tensor, s: Tensor, q: Tensor, k: Tensor, m: Tensor, c: Tensor, d: Tensor, a: String, z: String
-) -> Rewrites:
-    """Where(IsNaN(P), 0, P) = P for P = Softmax(c Q Kt + M), if no number of M is infinite."""
-    for scores in (MatMul(q, k), Mul(MatMul(q, k), d)):
-        yield rewrite(Where(IsNaN(p), c, p)).to(
-            p, eq(z).to(known(c)), when.all_equal_to(z, 0), eq(p).to(Softmax(t, a)), masked(t, s, m), eq(s).to(scores)
         )
 
 
