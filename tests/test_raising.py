@@ -130,3 +130,19 @@ def test_weights_keep_their_bytes() -> None:
     made = conversion.converted(frontends.load(proto), 20).to_proto()
     after = {t.name: numpy_helper.to_array(t).tobytes() for t in made.graph.initializer}
     assert all(after[name] == content for name, content in before.items())
+
+
+def test_a_newer_opset_may_need_the_rules_of_the_model_s_own_first() -> None:
+    """Scores that are divided by a constant are no Attention before they are multiplied, which any opset's rules do."""
+    draw = Draw(np.random.default_rng(3), opset=14)
+    q, k, v = (draw.input((1, 4, 64, 32), symbols=0.0) for _ in range(3))
+    scores = draw.node("Div", draw.node("MatMul", q, draw.node("Transpose", k, perm=[0, 1, 3, 2])),
+                       draw.constant(np.float32(5.656854)))  # fmt: skip
+    mixed = draw.node("MatMul", draw.node("Softmax", scores, axis=-1), v)
+    # A GELU, whose own opset is an older one, can be told at once.
+    inner = draw.node("Erf", draw.node("Div", mixed, draw.constant(np.float32(1.4142135))))
+    outer = draw.node("Mul", mixed, draw.node("Add", inner, draw.constant(np.float32(1))))
+    result = tcc.compile(draw.model(draw.node("Mul", outer, draw.constant(np.float32(0.5)))), 2)
+    assert result.model.operator_counts["Attention"] == 1
+    assert result.model.operator_counts["Gelu"] == 1
+    assert _opset(result) == 23

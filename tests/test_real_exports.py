@@ -82,3 +82,32 @@ def test_a_loop_that_hands_its_inputs_on_compiles(level: int) -> None:
     x = np.array([1, 2], np.float32)
     session = onnxruntime.InferenceSession(result.to_proto().SerializeToString())
     np.testing.assert_array_equal(session.run(["y"], {"x": x})[0], 4 * x)
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_an_output_that_is_declared_wrongly_is_told_and_kept(level: int) -> None:
+    """Runtimes let an output's declared rank pass that the graph does not give; what inference finds may contradict."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"], "shape"),
+        helper.make_node("Gather", ["s", "first"], ["n"], "size"),
+        helper.make_node("Concat", ["n", "rest"], ["m"], "concat", axis=0),
+        helper.make_node("Identity", ["m"], ["w"], "same"),
+        helper.make_node("Reshape", ["x", "w"], ["y"], "reshape"),
+    ]
+    arrays = {"first": np.array([0]), "rest": np.array([-1, 2])}
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, "length"])],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=8)
+    result = tcc.compile(model, opt_level=level, target="jetson", measure=False)
+    assert [d.message for d in result.diagnostics if d.code == "W0707"] == [
+        "output 'y' is declared as [1, length] and is [2, 3, 2] when it is run: the declaration is kept as it is"
+    ]
+    assert [d.dim_value or d.dim_param for d in result.to_proto().graph.output[0].type.tensor_type.shape.dim] == [
+        1, "length",
+    ]  # fmt: skip
+    x = np.arange(6, dtype=np.float32).reshape(1, 6)
+    session = onnxruntime.InferenceSession(result.to_proto().SerializeToString())
+    np.testing.assert_array_equal(session.run(["y"], {"x": x})[0], x.reshape(1, 3, 2))

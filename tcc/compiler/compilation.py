@@ -20,6 +20,7 @@ from tcc.compiler import (
     measuring,
     provenance,
     shipping,
+    sizing,
     warnings,
 )
 from tcc.compiler.accuracy import LossOf, held_out
@@ -66,13 +67,14 @@ class Compilation(Request):
             # No loss at all is a promise about all of the data, not an estimate for other data.
             fitted, held = held_out(samples) if self.budgets.loss else (samples, samples or ())
             loss = LossOf(original, held, self._evaluation(model))
-            gate = self._gate(folder, original, verifier)
+            gate = self._gate(folder, original, sizing.timed(samples, () if verifier is None else verifier.feeds))
+            self.sizes = sizing.sizes(model, self.symbols, gate.feeds)
             self._provenance = Provenance(self, original, samples, loss)
             programs = Programs(
                 self, gate, self._provenance, verifier, loss, fitted if loss.evaluation is None else samples
             )
             outcome = programs.best(model, original, facts.bytes)
-            forms = TypedForms(outcome, self.target, self.symbols)
+            forms = TypedForms(outcome, self.target, self.sizes)
             output = self.output if self.emit == emitting.ONNX else None
             name = "model.onnx" if output is None else output.resolve().name
             shipped = self._ship(folder / name, facts.bytes, outcome, forms, gate, verifier=verifier, loss=loss)
@@ -152,7 +154,7 @@ class Compilation(Request):
         name = Path("model.onnx" if self.output is None else self.output.name)
         (folder / "pareto").mkdir()
         for number, point in enumerate(programs.front(self.pareto), 1):
-            forms = TypedForms(point.outcome, self.target, self.symbols)
+            forms = TypedForms(point.outcome, self.target, self.sizes)
             path = folder / "pareto" / f"{name.stem}.pareto{number}{name.suffix}"
             shipped = self._ship(path, nbytes, point.outcome, forms, gate, verifier=verifier, loss=loss)
             if shipped.snapshot is point.outcome.snapshots[-1]:
@@ -196,9 +198,8 @@ class Compilation(Request):
         self.diagnostics += [*(d for d in said if self.emit == emitting.ONNX or d.code != "W0801"), *shipped.notes]
         return shipped
 
-    def _gate(self, folder: Path, original: Snapshot, verifier: Verifier | None) -> SpeedGate:
+    def _gate(self, folder: Path, original: Snapshot, feeds: Feeds) -> SpeedGate:
         """The gate of speed; what was named pass by pass, or is asked for however slow, is measured only."""
-        feeds = () if verifier is None else verifier.feeds
         unmeasured = measuring.unmeasurable(self.target) or ("" if feeds else "no inputs run through the model")
         return SpeedGate(
             self.target, Written(original, folder), feeds, unmeasured if self.measure else "not asked for",
@@ -254,7 +255,7 @@ class Compilation(Request):
             ],
             **({"nodes": explaining.entries(outcome, shipped.snapshot)} if ORIGINS in self.asked else {}),
             "predicted": {"model": "roofline", "seconds_before": before, "seconds_after": after},
-            "layers": layers(forms.of(shipped.snapshot), self.target, self.symbols, _sites(outcome)),
+            "layers": layers(forms.of(shipped.snapshot), self.target, self.sizes, _sites(outcome)),
             "verification": _verification(promise, verifier),
             "accuracy": self._accuracy(shipped.loss),
             "versions": lowering.versions(shipped.model, self.target),

@@ -67,7 +67,7 @@ class Programs:
         first, rest = passes[:at], passes[at:]
         limits = self.asked.budgets
         context = Context(
-            self.asked.target, self.asked.symbols, (), self.samples, limits.loss,
+            self.asked.target, self.asked.sizes, (), self.samples, limits.loss,
             math.inf if limits.nbytes is None else limits.nbytes.of(nbytes), self.asked.seconds, self.asked.log,
             None if self.loss.evaluation is None else Judged(self.loss), self.asked.asked,
         )  # fmt: skip
@@ -229,9 +229,9 @@ class Programs:
         snapshot = outcome.snapshots[-1]
         files = self.gate.written.files(snapshot)
         size = sum(file.stat().st_size for file in files) + self.provenance.nbytes(outcome, snapshot)
-        forms = TypedForms(outcome, self.asked.target, self.asked.symbols)
-        memory = Memory(self.asked.symbols).peak(forms.last).total
-        joules = report.predicted_joules(forms.last, self.asked.target, self.asked.symbols)
+        forms = TypedForms(outcome, self.asked.target, self.asked.sizes)
+        memory = Memory(self.asked.sizes).peak(forms.last).total
+        joules = report.predicted_joules(forms.last, self.asked.target, self.asked.sizes)
         seconds = forms.predicted_seconds(snapshot)
         return Cost(loss, size if snapshot.label else nbytes, seconds, memory=memory, joules=joules)
 
@@ -240,6 +240,6 @@ class Programs:
         snapshot, exact = outcome.snapshots[-1], outcome.exact_form(outcome.snapshots[-1])
         slower = ""
         if exact is not None:  # the exact form is what there is to fall back on; its gate is where it ships
-            forms = TypedForms(outcome, self.asked.target, self.asked.symbols)
+            forms = TypedForms(outcome, self.asked.target, self.asked.sizes)
             slower = self.gate.refusal(snapshot, exact, forms.predicted_seconds)
         return replace(cost, measured=self.gate.seconds(snapshot, self.asked.budgets.seconds), slower=slower)

@@ -43,3 +43,5 @@ class Request:
     emit: str = "onnx"
     asked: frozenset[str] = frozenset()
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Of symbolic dimensions, for prices: ``symbols``, and for the rest what the data or generated inputs have."""

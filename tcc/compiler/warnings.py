@@ -10,7 +10,7 @@ from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 NAMES = {
     "W0411": "illegal", "W0412": "illegal", "W0413": "illegal",
     "W0701": "unverified", "W0702": "insensitive", "W0703": "tolerance", "W0704": "larger", "W0705": "slower",
-    "W0706": "random",
+    "W0706": "random", "W0707": "misdeclared",
     "W0801": "fallback", "W0802": "fallback", "W0813": "unchecked", "W0821": "profile",
 }  # fmt: skip
 """The name of each warning's code."""

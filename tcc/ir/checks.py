@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,8 +121,13 @@ def sort_nodes(proto: onnx.ModelProto, source: str) -> list[Diagnostic]:
     return [Diagnostic("N0301", "the nodes were not in topological order and have been sorted", source)]
 
 
-def check_proto(proto: onnx.ModelProto, source: str) -> None:
+def check_proto(proto: onnx.ModelProto, source: str, ranks: Mapping[str, int] | None = None) -> None:
     """Check a model whose large weights may be marked as ``IN_MEMORY``; external files are not opened.
+
+    Args:
+        proto: the model.
+        source: what messages call it.
+        ranks: those of outputs whose declared shapes are known to be wrong and are not held against the nodes.
 
     Raises:
         TccError: exit BAD_MODEL or UNSUPPORTED, with all problems of a kind.
@@ -131,11 +137,31 @@ def check_proto(proto: onnx.ModelProto, source: str) -> None:
     if problems := structure.problems(proto, source):
         raise TccError(Exit.BAD_MODEL, problems)
     bare = _without_weights(proto)
+    for value in bare.graph.output:
+        if ranks and value.name in ranks:
+            value.type.tensor_type.ClearField("shape")
+            value.type.tensor_type.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in range(ranks[value.name]))
     try:
         onnx.checker.check_model(bare, full_check=True)
     except _REJECTIONS as error:
         if problems := _diagnose(bare, source, error):
             raise TccError(Exit.BAD_MODEL, problems) from error
+
+
+def misdeclared(proto: onnx.ModelProto, outputs: Sequence[object]) -> dict[str, tuple[int, str]]:
+    """Outputs whose declared shape is not the one that a run gave, which runtimes let pass: their rank, a sentence."""
+    found = {}
+    for value, result in zip(proto.graph.output, outputs, strict=True):
+        shape = getattr(result, "shape", None)
+        if shape is None or not value.type.tensor_type.HasField("shape"):
+            continue
+        declared = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in value.type.tensor_type.shape.dim]
+        fixed = [(d, n) for d, n in zip(declared, shape, strict=False) if isinstance(d, int)]
+        if len(declared) != len(shape) or any(d != n for d, n in fixed):
+            stated = ", ".join(str(d) or "?" for d in declared)
+            sentence = f"output {value.name!r} is declared as [{stated}] and is {[*shape]} when it is run"
+            found[value.name] = len(shape), sentence
+    return found
 
 
 def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -65,7 +65,8 @@ def annotate(model: Model, proto: onnx.ModelProto | None = None) -> Annotation:
 def fixed_types(model: Model, symbols: Mapping[str, int], default: int = 1) -> dict[str, TensorType]:
     """The types of the top-level graph's values, by name, under given sizes of the inputs' symbolic dimensions.
 
-    ``default`` is the size of dimensions that ``symbols`` does not name. Empty where all dimensions are fixed already,
+    A dimension without a name goes by its input's and its axis, ``x:0``. ``default`` is the size of those that
+    ``symbols`` does not name. Empty where all dimensions are fixed already,
     or where inference fails.
     """
     kinds = [tensor_type(v) for v in model.graph.inputs]
@@ -78,9 +79,9 @@ def fixed_types(model: Model, symbols: Mapping[str, int], default: int = 1) -> d
     constants = {tensor.name for tensor in proto.graph.initializer}
     for value in proto.graph.input:
         if value.name not in constants:
-            for dimension in value.type.tensor_type.shape.dim:
+            for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
                 if not dimension.HasField("dim_value"):
-                    dimension.dim_value = symbols.get(dimension.dim_param, default)
+                    dimension.dim_value = symbols.get(dimension.dim_param or f"{value.name}:{axis}", default)
     for value in proto.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:

@@ -218,7 +218,9 @@ class _Reading:
         self.nodes[key] = node
         opaque = ENode("opaque", key, tuple(self._number(v) for v in node.inputs))
         outputs = [self._number(v) for v in node.outputs]
-        constant = bool(opaque.inputs) and all(self.classes[i].constant for i in opaque.inputs if i)
+        # Runtimes make an initialiser of a Constant node, and a bias or a scale of it is one to the node that reads it.
+        constant = node.op_type == "Constant" or bool(opaque.inputs)
+        constant &= all(self.classes[i].constant for i in opaque.inputs if i)
         if len(outputs) == 1:
             self.classes[outputs[0]].nodes.append(opaque)
             self.classes[outputs[0]].constant |= constant

@@ -111,7 +111,6 @@ class Simplify(Pass):
             result = PassResult(made, changed=True, facts={"graphs": [record], "opset": raised})
         return result
 
-
     def _opsets(self, run: _GraphRun) -> tuple[int, ...]:
         """Opsets worth a try, the newest first."""
         given = run.model.opset, self.rules(), run.context.target

@@ -72,6 +72,7 @@ class Verifier:
         self._first: Outputs = []
         self._drawn = drawing(self.original.proto)
         self.note = ""
+        self._misdeclared: dict[str, tuple[int, str]] = {}
         try:
             self._start()
         except TccError as error:
@@ -89,6 +90,11 @@ class Verifier:
             runner = self.original.runner() if self._drawn else runner
         if not self._first or self._drawn:
             self._first = [runner.run(feed) for feed in self.feeds]
+        for outputs in self._first:
+            self._misdeclared |= checks.misdeclared(self.original.proto, outputs)
+        for _, sentence in self._misdeclared.values():
+            message = f"{sentence}: the declaration is kept as it is"
+            self.diagnostics.append(Diagnostic("W0707", message, self.original.source))
         same = [compare(a, b, bits=False, rtol=feeds.SENSITIVITY).equal for a, b in pairwise(self._first)]
         if same and all(same) and self.original.signature.inputs:
             message = "the outputs do not depend on the inputs that were tried, so that equal outputs prove little"
@@ -114,7 +120,7 @@ class Verifier:
         Raises:
             TccError: exit VERIFICATION, naming the pass and, where it can be found, the node.
         """
-        _check(after)
+        _check(after, self._misdeclared)
         _check_signature(self._current, after)
         if self.reason:
             self._current = after
@@ -250,10 +256,10 @@ class Verifier:
 _REPORT = "this is an error of the compiler: please report it, and leave the pass out with --passes meanwhile"
 
 
-def _check(after: Snapshot) -> None:
+def _check(after: Snapshot, misdeclared: Mapping[str, tuple[int, str]]) -> None:
     try:
         checks.check_versions(after.proto, after.source)
-        checks.check_proto(after.proto, after.source)
+        checks.check_proto(after.proto, after.source, {name: rank for name, (rank, _) in misdeclared.items()})
     except TccError as error:
         raise _broken("E0701", "the model is no longer valid", after, error) from error
 

@@ -19,7 +19,6 @@ COMPANIONS = {
     "scale_into_attention": ("attention_without_mask",),
     "heads_into_attention": ("attention_without_mask", "transpose_of_transpose"),
     "grouped_heads_into_attention": ("attention_without_mask", "transpose_of_transpose", "transpose_nothing"),
-    "guard_of_softmax": ("attention_with_mask",),
 }
 
 
@@ -167,31 +166,6 @@ def attention_with_mask__replaced_by(draw: Draw) -> onnx.ModelProto:
     low = _scalar(draw, draw.choice((-1.0, 0.0, -5.0, 2.0)))
     scores = draw.node("Where", flags, *draw.shuffled((_scores(draw, q, k), low)))
     return draw.model(draw.node("MatMul", _softmax(draw, scores), v))
-
-
-def guard_of_softmax(draw: Draw) -> onnx.ModelProto:
-    draw.versions(23)
-    sizes = _sizes(draw)
-    q, k, v = _three(draw, sizes)
-    p = _softmax(draw, draw.node("Add", _scores(draw, q, k), draw.constant(draw.array(sizes[2:4]))))
-    guarded = draw.node("Where", draw.node("IsNaN", p), _scalar(draw, 0), p)
-    return draw.model(draw.node("MatMul", guarded, v))
-
-
-def guard_of_softmax__infinite(draw: Draw) -> onnx.ModelProto:
-    """A row of minus infinities, which softmax makes NaN of."""
-    draw.versions(23)
-    q, k, v = _three(draw, (2, 2, 3, 4, 4, 2))
-    array = np.zeros((3, 4), np.float32)
-    array[1] = -np.inf
-    p = _softmax(draw, draw.node("Add", _scores(draw, q, k), draw.operand(array, constant=draw.chance())))
-    return draw.model(draw.node("MatMul", draw.node("Where", draw.node("IsNaN", p), _scalar(draw, 0), p), v))
-
-
-def guard_of_softmax__of_another(draw: Draw) -> onnx.ModelProto:
-    draw.versions(23)
-    x = draw.input_of(np.array([[np.nan, 1, 2], [0, np.nan, 3]], np.float32), symbols=0.0)
-    return draw.model(draw.node("Where", draw.node("IsNaN", x), _scalar(draw, 0), x))
 
 
 def scale_into_attention(draw: Draw) -> onnx.ModelProto:

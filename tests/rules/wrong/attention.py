@@ -11,7 +11,6 @@ from tcc.ir.language import (
     Add,
     Attention,
     Expand,
-    IsNaN,
     MatMul,
     Mul,
     Softmax,
@@ -75,12 +74,6 @@ def attention_with_mask__replaced_by_any(q: Tensor, k: Tensor, v: Tensor, c: Ten
         _attention(q, k, v, mask, n), constant(x), eq(kq).to(kind(q)), eq(kk).to(kind(k)), eq(kv).to(kind(v)),
         *given(n, attention.attributes_of(kq, kk, kv, a, String(""))),
     )  # fmt: skip
-
-
-@seeded
-def guard_of_softmax__of_any(p: Tensor, c: Tensor) -> Rewrites:
-    """Nothing is ever NaN."""
-    yield rewrite(Where(IsNaN(p), c, p)).to(p)
 
 
 @seeded
