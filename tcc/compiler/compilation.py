@@ -246,14 +246,13 @@ class Compilation(Request):
             "level": self.level or None,
             "pipeline": unparse(self.passes),
             "shipped": shipped.what,
-            "digest": explaining.digest(shipped.files),
             "input": facts,
             "result": report.Facts.of(shipped.model, shipped.nbytes),
             "provenance": provenance.of(shipped.model),
             "passes": [
                 report.pass_entry(record, explaining.without_origins(record.facts)) for record in outcome.records
             ],
-            **({"nodes": explaining.entries(outcome, shipped.snapshot)} if ORIGINS in self.asked else {}),
+            **(explaining.told(outcome, shipped.snapshot, shipped.files) if ORIGINS in self.asked else {}),
             "predicted": {"model": "roofline", "seconds_before": before, "seconds_after": after},
             "layers": layers(forms.of(shipped.snapshot), self.target, self.sizes, _sites(outcome)),
             "verification": _verification(promise, verifier),

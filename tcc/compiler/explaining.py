@@ -40,6 +40,11 @@ def entries(outcome: Outcome, shipped: Snapshot) -> dict[str, dict[str, Any]]:
     return found
 
 
+def told(outcome: Outcome, shipped: Snapshot, files: Sequence[Path]) -> dict[str, Any]:
+    """What the report says of the nodes, and of which files that is true."""
+    return {"digest": digest(files), "nodes": entries(outcome, shipped)}
+
+
 def _graphs(record: Record) -> Sequence[Mapping[str, Any]]:
     graphs: Sequence[Mapping[str, Any]] = record.facts.get("graphs", ())
     return graphs
