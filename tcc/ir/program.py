@@ -61,18 +61,20 @@ def solve(problem: Problem, start: Mapping[int, Candidate] | None, seconds: floa
 
 def _by_parts(problem: Problem, region: Region, seconds: float) -> Solved:
     """The best choice that fits at some price of bytes, and the best bound of all prices tried."""
-    parts = regions.parts(problem, region)
+    lighter, region, trifles = regions.without_trifles(problem, region, GAP)
+    parts = regions.parts(lighter, region)
     limit, best, bound = problem.budgets.nbytes, None, -math.inf
     low, high, step = 0.0, math.inf, 0.0
     for _ in range(_PRICES):
-        priced = replace(problem, weights=replace(problem.weights, nbytes=problem.weights.nbytes + step))
+        priced = replace(lighter, weights=replace(problem.weights, nbytes=problem.weights.nbytes + step))
         solved = _solve_parts(priced, region, parts, seconds)
         if solved.choice is None:
             break
         bound = max(bound, solved.bound - step * (limit or 0.0))
-        if problem.fits(solved.choice):
-            if best is None or problem.objective(solved.choice) < problem.objective(best):
-                best = solved.choice
+        choice = solved.choice | trifles
+        if problem.fits(choice):
+            if best is None or problem.objective(choice) < problem.objective(best):
+                best = choice
             high = step
         else:
             low = step
@@ -83,7 +85,7 @@ def _by_parts(problem: Problem, region: Region, seconds: float) -> Solved:
         ):
             break
         if step == 0.0:
-            step = problem.objective(solved.choice) / limit
+            step = problem.objective(choice) / limit
         else:
             step = step * _RAISE if high == math.inf else math.sqrt(max(low, high / _RAISE**4) * high)
     return Solved(best, bound, "milp")
@@ -157,16 +159,23 @@ class _Rows:
         return len(self.cost) - 1
 
     def _choose(self) -> None:
-        """An active class has one candidate; what a chosen candidate needs is active."""
+        """An active class has one candidate; what a chosen candidate needs is active.
+
+        A class needs another one at most once, whichever of its candidates is chosen: one row for all that need it
+        says more to the relaxation than a row each.
+        """
         for c in self.region.contested:
             row = dict.fromkeys(self.of_class[c], 1.0)
             self.rows.append((1.0, 1.0, row) if c in self.region.active else (0.0, 1.0, row))
-        for column, (_, candidate) in enumerate(self.columns):
-            for need in candidate.needs:
-                if need in self.region.active:
-                    continue
+            needing: dict[int, list[int]] = {}
+            for column in self.of_class[c]:
+                for need in self.columns[column][1].needs:
+                    if need not in self.region.active:
+                        needing.setdefault(need, []).append(column)
+            for need, columns in needing.items():
                 row = dict.fromkeys(self.of_class[need], 1.0)
-                row[column] = row.get(column, 0.0) - 1.0
+                for column in columns:
+                    row[column] = row.get(column, 0.0) - 1.0
                 self.rows.append((0.0, math.inf, row))
 
     def _order(self) -> None:

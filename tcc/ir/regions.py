@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tcc.ir.components import connected, strongly_connected
-from tcc.ir.problem import LOSSY, Candidate, Problem
+from tcc.ir.problem import FREE, LOSSY, Candidate, Problem
 
 _FEW = 256
 """Combinations up to which a part is enumerated instead of handed to the solver."""
@@ -44,6 +44,56 @@ def find(problem: Problem) -> Region:
             stack.extend(fresh)
     cycles = sorted((found for found in components if len(found) > 1), key=min)
     return Region(forced, active, tuple(sorted(reached)), tuple(cycles))
+
+
+def without_trifles(problem: Problem, region: Region, share: float) -> tuple[Problem, Region, dict[int, Candidate]]:
+    """A problem and its region in which the cheapest constants cost nothing, and so tie nobody together.
+
+    One vector of ones that is an operand of some form of each layer makes one decision of all layers. What is left
+    out costs at most this share of what every program costs: any choice of the original is one here at no higher cost,
+    and any choice here is one of the original for at most so much more.
+
+    Returns:
+        Both, and how each of those constants is computed, with its price.
+    """
+    scale = problem.weights.of(problem.total_of(region.forced)) + sum(
+        min(problem.weights.of(k.price) for k in problem.candidates[c]) for c in region.contested if c in region.active
+    )
+    cheap, spent = dict[int, Candidate](), 0.0
+    for cost, c, candidate in _self_contained(problem, region):
+        spent += cost
+        if spent > share * scale:
+            break
+        cheap[c] = candidate
+    # A need that turned out to be too dear takes those with it that stand on it.
+    while gone := [c for c, k in cheap.items() if any(n not in cheap and not problem.is_free(n) for n in k.needs)]:
+        for c in gone:
+            del cheap[c]
+    given = {c: [replace(candidate, price=FREE)] for c, candidate in cheap.items()}
+    left = tuple(c for c in region.contested if c not in cheap)
+    smaller = replace(region, forced=region.forced | cheap.keys(), active=region.active | cheap.keys(), contested=left)
+    return replace(problem, candidates={**problem.candidates, **given}), smaller, cheap
+
+
+def _self_contained(problem: Problem, region: Region) -> list[tuple[float, int, Candidate]]:
+    """Undecided classes that nothing but other such ones is needed for, each with its cheapest way; cheapest first."""
+    ways = {
+        c: [k for k in problem.candidates[c] if k.node.operator != LOSSY and not k.price.nodes]
+        for c in region.contested
+        if c not in region.active
+    }
+    cost = {c: 0.0 for c in problem.candidates if problem.is_free(c)}
+    found: dict[int, Candidate] = {}
+    changed = True
+    while changed:
+        # Costs only fall, and none is below zero: the last ways found need each other in no circle.
+        changed = False
+        for c, candidates in ways.items():
+            for k in candidates:
+                total = problem.weights.of(k.price) + sum(cost.get(n, math.inf) for n in k.needs)
+                if total < cost.get(c, math.inf):
+                    cost[c], found[c], changed = total, k, True
+    return sorted(((cost[c], c, k) for c, k in found.items()), key=lambda way: way[:2])
 
 
 def forms(problem: Problem) -> list[list[tuple[int, Candidate]]]:
