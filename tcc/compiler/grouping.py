@@ -90,19 +90,17 @@ def groups(
     from tcc.compiler import data
     from tcc.ir.feeds import exercise_feeds
     from tcc.passes._prune_filters import allowed
-    from tcc.passes.base import Context
+    from tcc.passes.canonicalize import Canonicalize
+    from tcc.passes.fold import Fold
+    from tcc.passes.inline import Inline
     from tcc.passes.manager import Snapshot
-    from tcc.passes.pipeline import parse
     from tcc.passes.prune import groups_of
-    from tcc.targets import parse_target
 
     model = frontends.load(path)
     original = Snapshot.of(model)
     feeds = data.whole(inputs, model) if inputs else exercise_feeds(original.proto, original.runner(), symbols=symbols)
-    # Of the target nothing but its name takes part.
-    context = Context(parse_target("x86-64-vnni"), dict(symbols or {}), tuple(feeds))
     notes = tuple(model.notes)
-    for step in parse("canonicalize,inline,fold"):
-        model = step.run(model, context).model
-    found, _ = groups_of(model, feeds, context)
+    for step in (Canonicalize(), Inline(), Fold()):
+        model = step.rewrite(model).model
+    found, _ = groups_of(model, feeds)
     return Grouped(str(path), found, tuple(allowed(found, ignore, only)), notes)

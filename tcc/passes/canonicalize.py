@@ -30,6 +30,10 @@ class Canonicalize(Pass):
     def run(self, model: Model, context: Context) -> PassResult:
         """Rewrite the model in place."""
         del context
+        return self.rewrite(model)
+
+    def rewrite(self, model: Model) -> PassResult:
+        """``run``, which nothing around the model takes part in."""
         frozen = len(model.overridable)
         model.freeze_overridable()
         lifted = _lift(model.graph)

@@ -41,6 +41,10 @@ class Fold(Pass):
     def run(self, model: Model, context: Context) -> PassResult:
         """Fold the top-level graph until nothing is left to fold."""
         del context
+        return self.rewrite(model)
+
+    def rewrite(self, model: Model) -> PassResult:
+        """``run``, which nothing around the model takes part in."""
         folded, rounds = 0, 0
         # A folded shape lets inference fix further shapes, which may then be folded in turn.
         while (count := self._once(model)) and rounds < _ROUNDS:

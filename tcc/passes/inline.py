@@ -21,6 +21,10 @@ class Inline(Pass):
     def run(self, model: Model, context: Context) -> PassResult:
         """Inline until nothing is left to inline."""
         del context
+        return self.rewrite(model)
+
+    def rewrite(self, model: Model) -> PassResult:
+        """``run``, which nothing around the model takes part in."""
         functions = len(model.ir.functions)
         if functions:
             from onnx_ir.passes.common import InlinePass

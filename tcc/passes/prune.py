@@ -95,7 +95,7 @@ class Prune(Pass):
         if not given:
             return _declined(model, "there are no inputs that run through the model")
         try:
-            groups, feeds = groups_of(model, given, context)
+            groups, feeds = groups_of(model, given)
         except TccError as error:
             return _declined(model, error.diagnostics[0].message)
         work = groups.network.model
@@ -112,13 +112,13 @@ class Prune(Pass):
         return PassResult(Model(small.ir, model.source, files=model.files, notes=model.notes), True, record)
 
 
-def groups_of(model: Model, given: Sequence[Feed], context: Context) -> tuple[Groups, tuple[Feed, ...]]:
+def groups_of(model: Model, given: Sequence[Feed]) -> tuple[Groups, tuple[Feed, ...]]:
     """The channel groups of a canonical copy of a model, and the inputs that slices are proven on.
 
     Raises:
         TccError: where the model does not run on what is given.
     """
-    work = Canonicalize().run(model.clone(), context).model
+    work = Canonicalize().rewrite(model.clone()).model
     hoist(work)
     split_vectors(work)
     feeds = proving_feeds(work, given)

@@ -18,12 +18,12 @@ from tcc.passes._prune_blocks import Block, Gated, blocks, masked, saved, withou
 from tcc.passes._prune_consumers import consumers
 from tcc.passes._prune_feeds import proving_feeds
 from tcc.passes._prune_recovery import recover
-from tcc.passes._prune_taps import Feed, joined
+from tcc.passes._prune_taps import Feed, few, joined
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.passes.canonicalize import Canonicalize
 
-_SAMPLES = 64
-"""Runs on which blocks are measured."""
+_SAMPLES = 256
+"""Samples on which blocks are measured."""
 _TRIED = 4
 """Candidates that are measured anew, together with what is gone, before one of them goes."""
 
@@ -100,12 +100,12 @@ class PruneDepth(Pass):
         """Blocks, one after another, by the loss of all together for the time that one saves."""
         if not found:
             return []
-        few = data[:: max(1, len(data) // _SAMPLES)]
+        data = few(data, _SAMPLES)
         gated = Gated(model, found)
-        expected = [gated.run(feed) for feed in few]
+        expected = [gated.run(feed) for feed in data]
 
         def loss(gone: list[Block]) -> float:
-            return loss_of(expected, (gated.run(feed, gone) for feed in few)).value
+            return loss_of(expected, (gated.run(feed, gone) for feed in data)).value
 
         roofline = Roofline(context.target, context.symbols)
         seconds = {block: max(saved(model, block, roofline), 1e-12) for block in found}

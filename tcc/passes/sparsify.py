@@ -17,7 +17,7 @@ from tcc.ir.execution import Runner
 from tcc.ir.loss import loss_of
 from tcc.ir.model import Model
 from tcc.passes._prune_data import Statistics, collect
-from tcc.passes._prune_taps import Feed, joined
+from tcc.passes._prune_taps import Feed, few, joined
 from tcc.passes.base import Context, Effect, Pass, PassResult
 from tcc.passes.canonicalize import Canonicalize
 from tcc.targets import Target
@@ -25,7 +25,7 @@ from tcc.targets import Target
 _KEPT, _OF = 2, 4
 _FIRST = 80
 """The compute capability from which on tensor cores skip the zeros (NVIDIA Ampere white paper)."""
-_SAMPLES = 64
+_SAMPLES = 256
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,14 @@ class Sparsify(Pass):
         except TccError as error:
             return PassResult(model, False, {"declined": {"all": error.diagnostics[0].message}})
         layers = sorted(filter(None, map(_masked, collect(groups, work, data))), key=lambda m: (m.lost, m.name))
-        expected = _outputs(work, few := data[:: max(1, len(data) // _SAMPLES)])
+        some = few(data, _SAMPLES)
+        expected = _outputs(work, some)
 
         def made(count: int) -> tuple[Model, float]:
             sparse = work.clone()
             for layer in layers[:count]:
                 replace_constant(sparse.graph.initializers[layer.name], layer.weight)
-            return sparse, loss_of(expected, _outputs(sparse, few)).value
+            return sparse, loss_of(expected, _outputs(sparse, some)).value
 
         low, high = 0, len(layers) + 1
         while high - low > 1:
