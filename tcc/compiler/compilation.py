@@ -190,8 +190,9 @@ class Compilation(Request):
         gates = Shipping(
             outcome.snapshots[0], nbytes, path, backend, verifier,
             lambda snapshot: loss(snapshot) if is_lossy(snapshot) else None, self.budgets.loss, is_lossy,
-            lambda snapshot: gate.refusal(snapshot, outcome.exact_form(snapshot), forms.predicted_seconds),
+            lambda snapshot: gate.refusal(*outcome.compared(snapshot), forms.predicted_seconds),
             outcome.exact_form, lambda snapshot: self._provenance.facts(outcome, snapshot),
+            lambda snapshot: outcome.compact(snapshot) is not snapshot,
         )  # fmt: skip
         shipped = gates.ship(outcome.snapshots)
         # What the target's own back end would be missing here does not matter where another artefact is asked for.

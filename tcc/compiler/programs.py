@@ -19,12 +19,15 @@ from tcc.compiler.search import Point, Search
 from tcc.compiler.speed import HOWEVER_SLOW, SpeedGate
 from tcc.cost_models.memory import Memory
 from tcc.diagnostics import Diagnostic, Exit, TccError
+from tcc.ir.inference import annotate
 from tcc.ir.model import Model
 from tcc.ir.problem import BYTES_PRICE
 from tcc.passes.base import Context, Effect, Pass
 from tcc.passes.compress import Compress
 from tcc.passes.manager import Outcome, Snapshot, Stages, Verifier, run_passes
 from tcc.passes.pipeline import parse, unparse
+from tcc.passes.strip import Strip
+from tcc.passes.tile import Tile
 from tcc.rewrites.lossy import at_load_time
 from tcc.targets.native import processors
 
@@ -62,7 +65,7 @@ class Programs:
         Raises:
             TccError: what passes raise; exit INFEASIBLE where no program keeps the budgets.
         """
-        passes = self._possible(original)
+        passes = self._tiled(self._possible(original))
         at = next((i for i, step in enumerate(passes) if step.promises is Effect.LOSSY), len(passes))
         first, rest = passes[:at], passes[at:]
         limits = self.asked.budgets
@@ -70,6 +73,7 @@ class Programs:
             self.asked.target, self.asked.sizes, (), self.samples, limits.loss,
             math.inf if limits.nbytes is None else limits.nbytes.of(nbytes), self.asked.seconds, self.asked.log,
             None if self.loss.evaluation is None else Judged(self.loss), self.asked.asked,
+            max_memory=self._most_memory(original),
         )  # fmt: skip
         start = run_passes(
             model, first, context, original=original, verifier=self.verifier, instruments=self.asked.instruments
@@ -133,6 +137,21 @@ class Programs:
             message = f"no calibration data: {left_out} is left out of -O{level}"
             self.asked.diagnostics.append(Diagnostic("N0202", message, original.source, help="give data with --calib"))
         return kept
+
+    def _tiled(self, passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+        """A level's passes, with tiling last where there is a budget of memory and bits need not be kept."""
+        if not self.asked.level or self.asked.budgets.memory is None or all(p.promises is Effect.BITS for p in passes):
+            return passes
+        end = len(passes) - isinstance(passes[-1], Strip)
+        return *passes[:end], Tile(), *passes[end:]
+
+    def _most_memory(self, original: Snapshot) -> float:
+        """The budget of memory in bytes."""
+        if (limit := self.asked.budgets.memory) is None:
+            return math.inf
+        model = original.model()
+        annotate(model, original.proto)
+        return limit.of(Memory(self.asked.sizes).peak(model).total)
 
     def _stages(self) -> Stages | None:
         """Kept beside the output until that is written, so that a stopped command goes on where it was."""
@@ -237,9 +256,10 @@ class Programs:
 
     def _timed(self, outcome: Outcome, cost: Cost) -> Cost:
         """The cost with what the gate of speed says of the program's last form."""
-        snapshot, exact = outcome.snapshots[-1], outcome.exact_form(outcome.snapshots[-1])
+        snapshot = outcome.snapshots[-1]
+        form, exact = outcome.compared(snapshot)
         slower = ""
         if exact is not None:  # the exact form is what there is to fall back on; its gate is where it ships
             forms = TypedForms(outcome, self.asked.target, self.asked.sizes)
-            slower = self.gate.refusal(snapshot, exact, forms.predicted_seconds)
+            slower = self.gate.refusal(form, exact, forms.predicted_seconds)
         return replace(cost, measured=self.gate.seconds(snapshot, self.asked.budgets.seconds), slower=slower)

@@ -58,6 +58,8 @@ class Shipping:
         speed: why a form is too slow, in a sentence; empty where it is not.
         exact: the exact form that a lossy one was made from; a lossy form is no larger than it.
         provenance: what a form says of itself in its metadata.
+        grown: whether a form has more nodes than it needs, to hold less in memory at once: its size is not held
+            against it.
     """
 
     original: Snapshot
@@ -71,6 +73,7 @@ class Shipping:
     speed: Callable[[Snapshot], str] = lambda _snapshot: ""
     exact: Callable[[Snapshot], Snapshot | None] = lambda _snapshot: None
     provenance: Callable[[Snapshot], Mapping[str, str]] = lambda _snapshot: {}
+    grown: Callable[[Snapshot], bool] = lambda _snapshot: False
     notes: list[Diagnostic] = field(default_factory=list)
 
     def ship(self, snapshots: Sequence[Snapshot]) -> Shipped:
@@ -79,7 +82,7 @@ class Shipping:
         for snapshot in reversed(snapshots):
             model = as_written(self.original, snapshot)
             what = f"the model after {snapshot.label}" if snapshot.label else "the canonical copy of the input"
-            if model.node_count > nodes and not self.lossy(snapshot):
+            if model.node_count > nodes and not self.lossy(snapshot) and not self.grown(snapshot):
                 self._refuse(what, f"it has {model.node_count} nodes, the input {nodes}")
                 continue
             loss = self.loss(snapshot)
@@ -117,7 +120,9 @@ class Shipping:
         return replace(made, files=self._write(made.model))
 
     def _larger(self, made: Shipped) -> str:
-        """What a form is larger than, in a sentence; empty where it is not."""
+        """What a form is larger than, in a sentence; empty where it is not, or is so for a purpose."""
+        if self.grown(made.snapshot):
+            return ""
         if made.nbytes - _padding(made.model, made.files) > self.nbytes:
             return f"it takes {made.nbytes} bytes, the input {self.nbytes}"
         return self._larger_than_exact(made)

@@ -51,12 +51,20 @@ class Memory:
 
     def peak(self, model: Model) -> Peak:
         """The peak; values whose type is not known count one element a dimension that is not."""
-        graph = model.graph
-        kinds = fixed_types(model, self._symbols, self._default)
-        weights = sum(float(v.const_value.nbytes) for v in graph.initializers.values() if v.const_value is not None)
-        schedule = _Schedule(graph, lambda v: self._size(v, kinds))
+        schedule = self._schedule(model)
+        weights = sum(
+            float(v.const_value.nbytes) for v in model.graph.initializers.values() if v.const_value is not None
+        )
         busiest, node = max(schedule.live(), key=lambda at: at[0], default=(schedule.kept, ""))
         return Peak(max(busiest, schedule.kept), weights, node)
+
+    def profile(self, model: Model) -> list[float]:
+        """Bytes of activations that are alive while each node runs, in order."""
+        return [alive for alive, _ in self._schedule(model).live()]
+
+    def _schedule(self, model: Model) -> _Schedule:
+        kinds = fixed_types(model, self._symbols, self._default)
+        return _Schedule(model.graph, lambda v: self._size(v, kinds))
 
     def _size(self, v: onnx_ir.Value, kinds: Mapping[str, TensorType]) -> float:
         kind = kinds.get(v.name or "") or tensor_type(v)

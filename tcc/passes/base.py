@@ -76,6 +76,7 @@ class Context:
         max_loss: the loss budget of lossy passes, relative.
         judge: the user's own measure of a form; None where there is none.
         max_bytes: the budget of the file's bytes.
+        max_memory: the budget of bytes at the peak, activations and weights.
         seconds: the limit on a solver's time.
         log: called with a line of text and its verbosity (0: always, 1: ``-v``, 2: ``-vv``).
         asked: what is to be said besides, which takes time to find out and changes nothing else.
@@ -95,6 +96,7 @@ class Context:
     asked: frozenset[str] = frozenset()
     threads: int = 1
     memo: Memo = field(default_factory=Memo, repr=False, compare=False)
+    max_memory: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,14 @@ class Pass(ABC):
     """One transformation of a model. Its name is its file's, its fields are its options.
 
     ``needs`` names what must be in the context (``calibration``, ``target``) before it can run. ``settles`` says
-    that a second run changes nothing: it is left out where nothing has changed since the first.
+    that a second run changes nothing: it is left out where nothing has changed since the first. ``grows`` says that
+    it adds nodes and work to hold less in memory: what it makes is not held to the input's size and speed.
     """
 
     effect: ClassVar[Effect]
     needs: ClassVar[frozenset[str]] = frozenset()
     settles: ClassVar[bool] = False
+    grows: ClassVar[bool] = False
 
     @property
     def promises(self) -> Effect:

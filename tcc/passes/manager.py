@@ -47,6 +47,8 @@ class Record:
     after: Size
     facts: Mapping[str, Any]
     verification: Verification | None
+    grows: bool = False
+    """Whether the pass may add nodes and work: see ``Pass.grows``."""
 
 
 class Instrument:
@@ -81,6 +83,17 @@ class Outcome:
         if self.promise(snapshot) is not Effect.LOSSY:
             return None
         return next(s for s in reversed(self.snapshots) if self.promise(s) is not Effect.LOSSY)
+
+    def compact(self, snapshot: Snapshot) -> Snapshot:
+        """The form before the first pass that added nodes to hold less in memory; the form itself where none did."""
+        changing = [record.grows for record in self.records if record.changed]
+        index = self.snapshots.index(snapshot)
+        return self.snapshots[changing.index(True)] if True in changing[:index] else snapshot
+
+    def compared(self, snapshot: Snapshot) -> tuple[Snapshot, Snapshot | None]:
+        """What stands for a form where its speed is judged, and the exact form that it must be no slower than."""
+        form = self.compact(snapshot)
+        return form, self.exact_form(form)
 
 
 @dataclass
@@ -117,7 +130,16 @@ class _Run:
         self.settled = {*(() if changed else self.settled), *((step,) if step.settles else ())}
         verification = self._verify(step) if changed else Verification("unchanged")
         record = Record(
-            step.name, unparse_one(step), step.promises, seconds, changed, before, self.size, result.facts, verification
+            step.name,
+            unparse_one(step),
+            step.promises,
+            seconds,
+            changed,
+            before,
+            self.size,
+            result.facts,
+            verification,
+            step.grows,
         )
         self.records.append(record)
         for instrument in self.instruments:
