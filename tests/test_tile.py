@@ -104,7 +104,7 @@ def turned(b: Builder) -> str:
 
 
 CASES: list[tuple[Build, float]] = [
-    (residual, 0.55), (strided, 0.75), (same, 0.8), (u_shaped, 0.75), (rows, 0.5), (quantised, 0.6), (turned, 0.6),
+    (residual, 0.65), (strided, 0.85), (same, 0.8), (u_shaped, 0.75), (rows, 0.5), (quantised, 0.6), (turned, 0.6),
 ]  # fmt: skip
 """Models, and the part of the peak that is asked for."""
 
@@ -157,7 +157,7 @@ def test_wrong_rows_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(_tile_rows, "_window", short)
     source = made(residual)
-    expected, found = (outputs(m)[0] for m in (source, tiled(source, 0.55)[0].model))
+    expected, found = (outputs(m)[0] for m in (source, tiled(source, 0.65)[0].model))
     assert np.abs(expected - found).max() > 1e-3 * np.abs(expected).max()
 
 
@@ -191,7 +191,7 @@ def test_the_budget_of_memory_is_kept_by_tiles(tmp_path: Path, capsys: pytest.Ca
     b = Builder()
     onnx.save(b.model(residual(b), opset=20), source)
     arguments = [str(source), "--no-measure", "-q", "-o", str(output), "--report", str(report), "--max-memory"]
-    assert cli.main([*arguments, "60%"]) == 0
+    assert cli.main([*arguments, "70%"]) == 0
     told = json.loads(report.read_text())
     assert told["verification"]["verified"]
     assert told["verification"]["difference"]["scaled"] <= 1e-6
@@ -200,7 +200,7 @@ def test_the_budget_of_memory_is_kept_by_tiles(tmp_path: Path, capsys: pytest.Ca
     assert facts["regions"][0]["tiles"] >= 2
     assert {"Slice", "Concat"} <= {node.op_type for node in onnx.load(output).graph.node}
     # Tiles are as exact as values are, not as bits: no promise of the lower levels'.
-    assert cli.main([*arguments, "60%", "-O1"]) == int(Exit.INFEASIBLE)
+    assert cli.main([*arguments, "70%", "-O1"]) == int(Exit.INFEASIBLE)
     assert cli.main([*arguments, "5%"]) == int(Exit.INFEASIBLE)
     assert "bytes of memory (predicted)" in capsys.readouterr().err
 
@@ -235,12 +235,12 @@ def enlarged(name: str, height: int, width: int, path: Path) -> Path:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's high-water mark is Linux's")
-@pytest.mark.parametrize(("name", "size"), [("hand_espcn", 448), ("hand_edsr", 144)])
-def test_the_peak_of_a_large_image_is_lower_as_measured(name: str, size: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "size", "budget"), [("hand_espcn", 448, "30%"), ("hand_edsr", 144, "50%")])
+def test_the_peak_of_a_large_image_is_lower_as_measured(name: str, size: int, budget: str, tmp_path: Path) -> None:
     """Super-resolution of large images: most of the memory are activations of the full size."""
     require("topologies")
     source = enlarged(name, size, size, tmp_path / "large.onnx")
-    tcc.compile(source, max_memory="30%" if name == "hand_espcn" else "35%", output=tmp_path / "tiled.onnx")
+    tcc.compile(source, max_memory=budget, output=tmp_path / "tiled.onnx")
     held = [
         int(subprocess.run([sys.executable, "-c", _PEAK, path], check=True, capture_output=True, text=True).stdout)
         for path in (source, tmp_path / "tiled.onnx")

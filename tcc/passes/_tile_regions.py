@@ -136,13 +136,14 @@ class Tile:
 
 
 def cuts(region: Region, count: int) -> list[dict[onnx_ir.Value, Rows]]:
-    """The rows of each of the region's outputs that each tile is for, ``count`` tiles; empty ones where rows are few.
+    """The rows of each of the region's outputs that each tile is for; nothing where there are too few rows.
 
-    Numbers of rows grow from tile to tile, where they are large enough: see ``tiles``.
+    Numbers of rows grow by one from tile to tile, so that no two are equal: see ``tiles``.
     """
     least = min(region.rows(v) for v in (*region.made, *(v for v in region.inputs if v in region.axes)))
-    uneven = _is_plentiful(least, count)
-    sizes = [least // count + (i - (count - 1) // 2 if uneven else 0) for i in range(count)]
+    if least < count * count:
+        return []
+    sizes = [least // count + i - (count - 1) // 2 for i in range(count)]
     ends = [*(sum(sizes[:i]) for i in range(count)), least]
     return [
         {v: (round(region.rows(v) * low / least), round(region.rows(v) * high / least)) for v in region.outputs}
@@ -150,17 +151,11 @@ def cuts(region: Region, count: int) -> list[dict[onnx_ir.Value, Rows]]:
     ]
 
 
-def _is_plentiful(least: int, count: int) -> bool:
-    """Whether tiles have so many rows that some more or less do not matter."""
-    return least >= count * count
-
-
-def tiles(region: Region, wanted: Sequence[dict[onnx_ir.Value, Rows]], count: int) -> list[Tile] | None:
-    """What has to be computed for some rows of the outputs, for some of ``count`` tiles; None where one would be empty.
+def tiles(region: Region, wanted: Sequence[dict[onnx_ir.Value, Rows]]) -> list[Tile] | None:
+    """What has to be computed for some rows of the outputs; None where a tile would be empty.
 
     Values with equally many rows are given the same ones in a tile, as far as that can be: wherever windows overlap,
-    the rows at the ends of a tile are then wrong, and are those that nobody needs. And where rows are plentiful no two
-    tiles are equally long.
+    the rows at the ends of a tile are then wrong, and are those that nobody needs. And no two tiles are equally long.
     Both are for runtimes that lay memory out beforehand by giving a value the place of a dead one of the same shape
     (ONNX Runtime, ``AllocationPlanner``): they find one in the tile itself, and none in an earlier tile, which would be
     held until then. It costs some work, and spares slices between the nodes.
@@ -171,11 +166,11 @@ def tiles(region: Region, wanted: Sequence[dict[onnx_ir.Value, Rows]], count: in
     if any(one is None for one in exact):
         return None
     found = [one for one in exact if one is not None]
-    even = [_even(region, one, rows) for one, rows in zip(found, _spans(region, found, count), strict=True)]
+    even = [_even(region, one, rows) for one, rows in zip(found, _spans(region, found), strict=True)]
     return found if any(one is None for one in even) else [one for one in even if one is not None]
 
 
-def _spans(region: Region, exact: Sequence[Tile], count: int) -> list[dict[int, Rows]]:
+def _spans(region: Region, exact: Sequence[Tile]) -> list[dict[int, Rows]]:
     """Of each tile the rows that all values with so many rows are given; differently many in each tile.
 
     Numbers of rows that are multiples of the least one go together: what makes two rows of one then needs no slice.
@@ -191,7 +186,7 @@ def _spans(region: Region, exact: Sequence[Tile], count: int) -> list[dict[int, 
             own[place] = _hull(own.get(place), rows)
         spans.append(own)
     taken: set[tuple[int, int]] = set()
-    for own in spans if _is_plentiful(least, count) else ():
+    for own in spans:
         for total, rows in own.items():
             own[total] = _unlike(rows, total, taken)
             taken.add((total, own[total][1] - own[total][0]))
@@ -286,7 +281,7 @@ def estimate(
         held: values that live all along: they are counted outside.
     """
     wanted = cuts(region, count)
-    some = tiles(region, [wanted[i] for i in sorted({0, count // 2, count - 2, count - 1})], count)
+    some = tiles(region, [wanted[i] for i in sorted({0, count // 2, count - 2, count - 1})]) if wanted else None
     if some is None:
         return None
     outputs = sum(nbytes(v) for v in region.outputs)

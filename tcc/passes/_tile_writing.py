@@ -24,7 +24,7 @@ def written(model: Model, region: Region, count: int) -> Model:
     writing = _Writing(copy.graph, own)
     pieces: dict[onnx_ir.Value, list[onnx_ir.Value]] = {v: [] for v in own.outputs}
     wanted = cuts(own, count)
-    made = tiles(own, wanted, count)
+    made = tiles(own, wanted)
     assert made is not None
     for number, (one, rows) in enumerate(zip(made, wanted, strict=True)):
         for v, piece in writing.tile(one, number, rows).items():
