@@ -8,6 +8,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ _TARGETS = {"engine": "l4", "device-script": "jetson"}
 """What artefacts are made for that are not for this machine."""
 _FORMS = ("fp32", "int8")
 _ROUNDS, _TURNS = 5, 6
+_NEWEST = 23
+"""Of back ends that take newer opsets as well, so that they share what is compiled."""
 _SAMPLES = {"zoo": 64, "topologies": 8}
 _INT8 = levels.pipeline_text(2).replace("strip", "compress{techniques=static-int8,objective=size,slower=true},strip")
 """Every operator that has an integer form takes it, faster or not: what is asked here is who runs such models."""
@@ -35,19 +38,21 @@ def present() -> dict[str, str]:
     return found
 
 
-def prepare(text: str, form: str, target: str, output: str) -> int:
-    """Compile a model for a target; how many QuantizeLinear nodes the result has.
+def prepare(text: str, form: str, target: str, opset: int, output: str) -> int:
+    """Compile a model for a target in no newer opset; how many QuantizeLinear nodes the result has.
 
     INT8 forms are calibrated with the zoo's own samples. The topologies' weights are random, so their accuracy means
     nothing and inputs drawn in their ranges serve.
     """
     import tcc
+    from tcc.targets import parse_target
 
-    path = Path(output)
+    path, wanted = Path(output), parse_target(target)
     original = models.file(models.entry(text), path.parent)
     is_int8 = form == "int8"
+    narrow = replace(wanted, max_opset=min(wanted.max_opset, opset))
     made = tcc.compile(
-        original, 2, target, passes=_INT8 if is_int8 else None, output=path, max_loss=1.0,
+        original, 2, narrow, passes=_INT8 if is_int8 else None, output=path, max_loss=1.0,
         calibration=_calibration(models.entry(text), original) if is_int8 else None,
     )  # fmt: skip
     return int(made.report["result"]["operators"].get("QuantizeLinear", 0))
@@ -117,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: list[dict[str, Any]] = []
     print(f"{'model':40} {'form':7} {'back end':16} {'status':10} {'latency':>8}  parity, or why")
     with tempfile.TemporaryDirectory(prefix="tcc-bench-") as folder:
-        for entry in models.entries(("zoo", "topologies") if options.models else ("zoo",), options.models):
+        for entry in _entries(options.models):
             for form in options.form or _FORMS:
                 for row in _through(entry.text, form, homes, Path(folder)):
                     rows.append(row)
@@ -127,15 +132,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(any(row["status"] == "tcc failed" for row in rows))
 
 
+def _entries(patterns: Sequence[str]) -> list[models.Entry]:
+    """The models of these names, parts of names or globs; the zoo where there are none."""
+    every = models.entries(("zoo", "topologies"))
+    exact = [entry for entry in every if entry.text in patterns]
+    return exact or models.entries(("zoo", "topologies") if patterns else ("zoo",), patterns)
+
+
 def _through(text: str, form: str, homes: Mapping[str, str], folder: Path) -> Iterator[dict[str, Any]]:
-    """One model in one form through every back end; compiled once for each target."""
-    made: dict[str, tuple[Path, children.Answer]] = {}
+    """One model in one form through every back end; compiled once for each target and newest opset."""
+    made: dict[tuple[str, int], tuple[Path, children.Answer]] = {}
     for name, python in homes.items():
-        target = target_of(backends.backend(name).emits)
-        if target not in made:
-            path = folder / f"{text.replace(':', '-')}-{form}-{target}.onnx"
-            made[target] = path, children.call("benchmarks.backends:prepare", text, form, target, str(path))
-        path, prepared = made[target]
+        backend = backends.backend(name)
+        key = target_of(backend.emits), min(backend.opset, _NEWEST)
+        if key not in made:
+            path = folder / f"{text.replace(':', '-')}-{form}-{key[0]}-{key[1]}.onnx"
+            prepared = children.call(
+                "benchmarks.backends:prepare", text, form, *key, str(path), python=python, memory_bytes=0
+            )  # fmt: skip
+            made[key] = path, prepared
+        path, prepared = made[key]
         row = {"model": text, "form": form, "backend": name, "quantised": prepared.value}
         answer = prepared
         if not prepared.problem:
