@@ -87,8 +87,10 @@ class Choosing:
         return Budgets(nbytes=held + self.node_bytes * len(graph), nodes=float(live))
 
     def _is_constant(self, v: onnx_ir.Value) -> bool:
+        # What nothing reads that an output needs is in no class.
         number = self.imported.numbers.get(v)
-        return number is not None and self.frozen.classes[self.frozen.of[number]].constant
+        place = None if number is None else self.frozen.of.get(number)
+        return place is not None and self.frozen.classes[place].constant
 
     def _stored(self, c: int) -> float | None:
         eclass = self.frozen.classes[c]
