@@ -72,6 +72,23 @@ def batch_normalization(b: Builder) -> str:
 
 
 @case
+def hard_swish_between_kernels(b: Builder) -> str:
+    return b.op("Abs", b.op("HardSwish", conv(b, b.input(1, 16, 14, 14))))
+
+
+@case
+def gate_between_kernels(b: Builder) -> str:
+    y = conv(b, b.input(1, 16, 14, 14))
+    return b.op("Abs", b.op("Mul", y, b.op("HardSigmoid", y, alpha=1 / 6)))
+
+
+@case
+def gate_at_the_end(b: Builder) -> str:
+    y = conv(b, b.input(1, 16, 14, 14))
+    return b.op("Mul", b.op("HardSigmoid", y, alpha=1 / 6), y)
+
+
+@case
 def scaled_convolution(b: Builder) -> str:
     return b.op("Mul", conv(b, b.input(1, 16, 14, 14)), b.constant(b.random.random((1, 16, 1, 1))))
 

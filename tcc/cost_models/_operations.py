@@ -175,6 +175,12 @@ def channels(node: Node) -> int:
     return shape[1] if len(shape) > 1 else 0
 
 
+def filters(node: Node) -> int:
+    """The filters of an integer convolution's weight [M, C/group, ...], whose result may have its channels last."""
+    shape = node.input(3).shape
+    return shape[0] if shape else channels(node)
+
+
 def columns(node: Node) -> int:
     """The columns of the result [..., N]; 0 where it has none."""
     shape = node.outputs[0].shape if node.outputs else ()
@@ -188,7 +194,7 @@ def _all(names: str, count: Count) -> dict[str, Count]:
 COUNTS: dict[str, Count] = {
     **_all("Conv FusedConv NhwcFusedConv", Count(convolution(1), DENSE, channels)),
     **_all("ConvInteger", Count(convolution(1), INTEGER, channels, integer=True)),
-    **_all("QLinearConv", Count(convolution(3), INTEGER, channels, integer=True)),
+    **_all("QLinearConv", Count(convolution(3), INTEGER, filters, integer=True)),
     **_all("ConvTranspose", Count(transposed_convolution, DENSE, channels)),
     **_all("DeformConv", Count(convolution(1), GROUPED)),
     **_all("MatMul FusedMatMul MatMulNBits", Count(product, DENSE, columns)),

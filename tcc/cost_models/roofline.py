@@ -36,6 +36,8 @@ SLOWER = {
 Half precision without hardware is computed in float32 between casts; 64-bit lanes hold half as many elements.
 """
 
+_SMALLEST_WINDOW, _BLOCKED = 3, 4
+"""Dimensions of a convolution's weight: at least, and for kernels on channel blocks."""
 VIEW = 0.1
 """A view's part of a launch: nothing is computed, but an executor still steps over it."""
 FOLDED = 1e-9
@@ -50,6 +52,11 @@ GRAIN = 131_072
 """Operations that one thread does before a second one starts (MLAS: 64 Ki multiply-accumulates a thread)."""
 CACHED = 3.0
 """How much faster than main memory the last cache level is, for what fits into half of it."""
+WARM, COLD = 0.25, 8.0
+"""What is left of a kernel's fixed part where all weights stay in a core's own cache, and how many times more than that
+cache holds make the whole of it: code, packed weights and operands then come from farther away (profiles of models of
+27 kB to 61 MB; a dense convolution's fixed part is 1.5 µs below 1 MiB and 7 µs from 8 MiB on).
+"""
 
 
 @dataclass(frozen=True)
@@ -75,15 +82,31 @@ def unaware(target: Target) -> Target:
 
 
 class Roofline:
-    """Prices nodes for one target; ``symbols`` gives sizes to symbolic dimensions, ``default_dimension`` to others."""
+    """Prices nodes for one target.
 
-    def __init__(self, target: Target, symbols: Mapping[str, int] | None = None, default_dimension: int = 1) -> None:
+    Args:
+        target: whose kernels run.
+        symbols: sizes of symbolic dimensions.
+        default_dimension: that of dimensions which have no name.
+        weights: bytes of all constants of the model that the nodes are part of. What stays in the caches from one run
+            to the next is read from there; without a number nothing does.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        symbols: Mapping[str, int] | None = None,
+        default_dimension: int = 1,
+        weights: float = math.inf,
+    ) -> None:
         self.target = target
         self._symbols = dict(symbols or {})
         self._default = default_dimension
         self._rates = {dtype: self._rate(dtype) for dtype in BITS}
         self._slowest = min(self._rates.values())
         self._cached = target.caches[-1].nbytes / 2 if target.caches else 0.0
+        self._near = CACHED if weights <= self._cached else 1.0
+        self._fixed_part = _fixed_part(target, weights)
         self._single = target.single_thread
         self._sizes: dict[TensorType, Sized] = {}
         self._costs = fusions_of(target).costs
@@ -120,13 +143,15 @@ class Roofline:
         dtype = "int8" if count.integer else _dtype(inputs, outputs)
         speed = self._rates.get(dtype, self._slowest)
         padded = _padded(work, count, node, self.target.alignment)
-        moving = (streamed + kept / (CACHED if kept <= self._cached else 1.0)) / self.target.bandwidth
+        moving = streamed / self._near + kept / (CACHED if kept <= self._cached else 1.0)
+        moving /= self.target.bandwidth
         kernels = self.target.composed.get(operator, 1)
-        if (cost := self._costs.get(_kernel(operator, count, node, self.target.alignment))) is not None:
+        if (cost := self._costs.get(_kernel(operator, node, constant_inputs, self.target.alignment))) is not None:
             if not count.integer and "float" not in dtype:
                 speed = self._rates["float32"]  # what is done to integers one by one is done in floating point
             computing = self._computing(_weighed(cost, operator, padded, node, constant_inputs), speed)
-            fixed = launch + (cost.launches - 1) * min(launch, SMALL_KERNEL / (self._rates["float32"] * self._single))
+            small = min(launch, SMALL_KERNEL / (self._rates["float32"] * self._single))
+            fixed = launch + max(0.0, cost.launches * self._fixed_part - 1) * small
             seconds = max(computing, moving / operations.STREAMING) + fixed
             return Price(kernels * seconds, work, streamed + kept)
         computing = self._computing(padded, speed)
@@ -190,13 +215,38 @@ def _traffic(operator: str, node: Node, constant: Sequence[bool]) -> tuple[float
     return streamed, kept
 
 
-def _kernel(operator: str, count: Count, node: Node, alignment: int) -> str:
-    """What a kernel's measured cost goes by: grouped convolutions run on whole vectors of channels, or one by one."""
-    if not _is_grouped(count, node.attributes):
+def _fixed_part(target: Target, weights: float) -> float:
+    """What a kernel's fixed part is multiplied by in a model with so many bytes of weights."""
+    if not target.caches:
+        return 1.0
+    own = target.caches[min(1, len(target.caches) - 1)].nbytes
+    grown = math.log(max(weights, own) / own) / math.log(COLD) if math.isfinite(weights) else 1.0
+    return WARM + (1.0 - WARM) * min(1.0, grown)
+
+
+def _kernel(operator: str, node: Node, constant: Sequence[bool], alignment: int) -> str:
+    """What a kernel's measured cost goes by.
+
+    Convolutions on blocks of channels want weights that are known when the model is loaded, and two dimensions;
+    grouped ones run on whole vectors of channels, one by one, or as narrow products. Pools of integers have kernels of their own.
+    """
+    if operator.endswith("Pool"):
+        return f"{operator}/integer" if node.inputs[0].elements == node.inputs[0].nbytes else operator
+    weight = _weight(operator, node).shape
+    if not operator.endswith("Conv") or len(weight) < _SMALLEST_WINDOW:
         return operator
-    weight = node.inputs[3 if operator.startswith("QLinear") else 1].shape
-    whole = len(weight) > 1 and weight[0] % alignment == 0 and (weight[1] == 1 or weight[1] % alignment == 0)
-    return f"{operator}/{'grouped' if whole else 'scattered'}"
+    integer = operator.startswith("QLinear")
+    known = integer or (len(weight) == _BLOCKED and all(constant[1:]))
+    if node.attributes.get("group", 1) == 1:
+        return operator if known else f"{operator}/computed"
+    if known and weight[0] % alignment == 0 and (weight[1] == 1 or weight[1] % alignment == 0):
+        return f"{operator}/grouped"
+    return f"{operator}/{'scattered' if weight[1] == 1 else 'narrow'}"
+
+
+def _weight(operator: str, node: Node) -> Sized:
+    """The second factor of a product or convolution."""
+    return node.input(3 if operator.startswith(("QLinear", "QGemm")) else 1)
 
 
 def _weighed(cost: Cost, operator: str, work: float, node: Node, constant: Sequence[bool]) -> float:
@@ -206,6 +256,9 @@ def _weighed(cost: Cost, operator: str, work: float, node: Node, constant: Seque
     if cost.packed and not (second < len(constant) and constant[second]):
         total += cost.packed * node.input(second).elements
     weight = node.input(second).shape
+    if cost.groups:
+        group = node.attributes.get("group", 1)
+        total += cost.groups * (node.outputs[0].shape or (1,))[0] * (group if isinstance(group, int) else 1)
     if cost.gathered and len(weight) > 1 and weight[1] < NARROW and math.prod(weight[2:]) > 1:
         total += cost.gathered * node.results / max(1, weight[0]) * math.prod(weight[1:])
     return total
@@ -213,7 +266,7 @@ def _weighed(cost: Cost, operator: str, work: float, node: Node, constant: Seque
 
 def _is_grouped(count: Count, attributes: Mapping[str, object]) -> bool:
     """Whether a convolution is split into groups, whose short inner products leave multipliers idle."""
-    return count.width is operations.channels and attributes.get("group", 1) != 1
+    return count.width in {operations.channels, operations.filters} and attributes.get("group", 1) != 1
 
 
 def _padded(work: float, count: Count, node: Node, alignment: int) -> float:

@@ -91,7 +91,9 @@ class Attempt:
     @cached_property
     def _choosing(self) -> Choosing:
         target = self.context.target
-        prices = Roofline(unaware(target) if PRICES in self.without else target, self.context.symbols)
+        priced = unaware(target) if PRICES in self.without else target
+        # Of the model as it came: what the choice makes of it must not move the prices of what it may choose.
+        prices = Roofline(priced, self.context.symbols, weights=self.evidence.model.parameter_bytes)
         return Choosing(self.imported, self.frozen, prices)
 
     def _extract(self, built: Problem) -> Choice:

@@ -67,7 +67,12 @@ class Choosing:
             if v is not None and emission.is_leaf(self.imported.graph, v)
         }
         needed = frozenset(roots) | {edge.target for edge in edges}
-        self._pricing = Pricing(self.frozen, self.prices, self.imported.nodes, self.imported.values, needed)
+        instead: dict[int, list[int]] = {}
+        for edge in edges:
+            instead.setdefault(edge.target, []).append(edge.source)
+        self._pricing = Pricing(
+            self.frozen, self.prices, self.imported.nodes, self.imported.values, needed, instead=instead
+        )  # fmt: skip
         return problem.build(
             self.frozen, roots, self._price, leaves=leaves, weights=weights, budgets=budgets, stored=self._stored,
             edges=edges, loss=loss,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tcc.ir.frozen import ENode
 
 _COMMUTATIVE = frozenset({"Add", "Mul"})
+_GATED = {"HardSigmoid": "HardSwish"}
+"""Activations that multiply a value by another one of it, as which runtimes see the two nodes."""
 Bound = dict[str, int]
 
 
@@ -53,7 +55,11 @@ class Fused:
         name = self.around.operator(node)
         if not node.inputs or c in self._patterns[0]:
             return False
+        if self._is_gated(c, node, name):
+            return True
         if self._is_at_end(node.inputs[0], self.fusions.epilogues, name):
+            if name in _GATED.values():
+                return self.around.result(c) not in self.around.needed
             return name != "Clip" or all(self.around.is_constant(i) for i in node.inputs[1:])
         if len(node.inputs) < 2:
             return False
@@ -66,8 +72,33 @@ class Fused:
             self._is_at_end(first, self.fusions.sums, name) or self._is_at_end(second, self.fusions.sums, name)
         )
 
-    def _is_at_end(self, made: int, table: Mapping[str, tuple[str, ...]], name: str) -> bool:
-        if made in self.around.needed or (self.whole and len(self.around.users.get(made, ())) != 1):
+    def _is_gated(self, c: int, node: ENode, name: str) -> bool:
+        """Whether a node is a part of x · HardSigmoid(x) where a kernel computes that as it writes x.
+
+        That happens between kernels on channel blocks, and so not where the graph ends.
+        """
+        if name in _GATED:
+            products = [u for u, user in self.around.readers(c) if self._gate(user) == (node.inputs[0], name)]
+            found = (node.inputs[0], name) if any(u not in self.around.needed for u in products) else None
+        else:
+            found = None if self.around.result(c) in self.around.needed else self._gate(node)
+        if found is None:
+            return False
+        return self._is_at_end(found[0], self.fusions.epilogues, _GATED[found[1]], readers=2)
+
+    def _gate(self, node: ENode) -> tuple[int, str] | None:
+        """The value and the activation by which a Mul multiplies it."""
+        if not self.around.has(node, "Mul"):
+            return None
+        for x, other in (node.inputs, node.inputs[::-1]):
+            for _, maker in self.around.makers(other):
+                name = self.around.operator(maker)
+                if name in _GATED and maker.inputs[0] == x:
+                    return x, name
+        return None
+
+    def _is_at_end(self, made: int, table: Mapping[str, tuple[str, ...]], name: str, readers: int = 1) -> bool:
+        if made in self.around.needed or (self.whole and len(self.around.users.get(made, ())) != readers):
             return False
         for m, maker in self.around.makers(made):
             if name in table.get(self.around.operator(maker), ()):

@@ -45,6 +45,7 @@ class Pricing:
         values: what the numbers of classes stand for.
         needed: classes whose value is used as it is.
         whole: whether it is one program, of which every node runs.
+        instead: for the ends of lossy edges the classes that they may stand for.
     """
 
     frozen: Frozen
@@ -53,6 +54,7 @@ class Pricing:
     values: Sequence[onnx_ir.Value | None]
     needed: Collection[int]
     whole: bool = False
+    instead: Mapping[int, Collection[int]] = field(default_factory=dict)
     _quantized: Quantized = field(init=False, repr=False)
     _fused: Fused = field(init=False, repr=False)
 
@@ -88,9 +90,11 @@ class Pricing:
 
     def seconds(self, c: int, node: ENode) -> float:
         """What a node takes as a part of the kernel that it runs in."""
-        constants = [self.frozen.classes[i].constant for i in node.inputs]
+        constants = [self._is_held(i) for i in node.inputs]
         if self.is_folded(node):
             return self._alone(c, node, constants)
+        if c in self.instead and self.operator(node) in _RUN_ON_CONSTANTS and self._is_held(node.inputs[0]):
+            return self._as_weight(c, node)
         owed = 0.0
         if not self._quantized.is_empty:
             if self._quantized.is_free(c, node):
@@ -101,6 +105,39 @@ class Pricing:
             for i, other in self._quantized.owed(c, node):
                 owed += self._alone(i, other, [False] * len(other.inputs))
         return (self.prices.folded if self._fused.is_free(c, node) else self._joined(c, node, constants)) + owed
+
+    def _is_held(self, c: int) -> bool:
+        """Whether a class is a constant when the model runs."""
+        eclass = self.frozen.classes[c]
+        return eclass.constant and not any(self.operator(n) in _RUN_ON_CONSTANTS for n in eclass.nodes)
+
+    def _as_weight(self, c: int, node: ENode) -> float:
+        """What a weight takes that is dequantised in each run: itself, and what its readers then take longer.
+
+        Kernels arrange weights for themselves when a model is loaded, and take others where they cannot; products may
+        read the integers themselves.
+        """
+        own, longer = self._alone(c, node, []), 0.0
+        for s in self.instead[c]:
+            changes: dict[int, list[tuple[float, float]]] = {}
+            for u, user in self._quantized.around.users.get(s, ()):
+                if self.frozen.classes[u].constant or self._quantized.kernel(u, user) is not None:
+                    continue
+                changes.setdefault(u, []).append(self._change(u, user, s, c, own))
+            longer += sum(min(sum(change) for change in found) for found in changes.values())
+        return max(self.prices.folded, longer)
+
+    def _change(self, u: int, user: ENode, s: int, c: int, own: float) -> tuple[float, float]:
+        """How much longer a reader of ``s`` takes on the dequantised ``c``, and what of the latter it does not fuse."""
+        constants = [self._is_held(i) for i in user.inputs]
+        before = self._alone(u, user, constants)
+        kernel = self._quantized.fusions.weight_only.get(self.operator(user))
+        if kernel is not None and user.inputs[1] == s:
+            kinds = [self.frozen.classes[i].kind for i in user.inputs]
+            after = self.prices.price(kernel, {}, kinds, self._outputs(u, user), constants).seconds
+            return after - before, 0.0
+        computed = [held and i != s for i, held in zip(user.inputs, constants, strict=True)]
+        return self._alone(u, user, computed) - before, own
 
     def kernel(self, c: int, node: ENode) -> str | None:
         """The name of the kernel that a node begins; None where it is a part of another one, or folded."""
@@ -114,7 +151,7 @@ class Pricing:
         if joined is None:
             return self._alone(c, node, constants)
         kinds = [self.frozen.classes[i].kind for i in joined.inputs]
-        flags = [self.frozen.classes[i].constant for i in joined.inputs]
+        flags = [self._is_held(i) for i in joined.inputs]
         result = self.frozen.classes[self._quantized.around.result(c)].kind
         return self.prices.price(joined.kernel, {}, kinds, [result], flags).seconds
 
@@ -166,7 +203,7 @@ def predicted_seconds(
 
     The types of the model's values are set where they are known; ``known`` has further ones, by name.
     """
-    prices = Roofline(target, symbols)
+    prices = Roofline(target, symbols, weights=model.parameter_bytes)
     kinds = fixed_types(model, symbols) | dict(known or {})
     inner = [*model.graph.subgraphs(), *(function.graph for function in model.ir.functions.values())]
     return graph_seconds(model.graph, prices, kinds) + sum(graph_seconds(graph, prices, {}) for graph in inner)

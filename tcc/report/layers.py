@@ -41,7 +41,7 @@ def layers(model: Model, target: Target, symbols: Mapping[str, int], sites: Sequ
         symbols: sizes of symbolic dimensions.
         sites: lossy alternatives taken, each ``technique:name`` with the name of a node or a value.
     """
-    roofline = Roofline(target, symbols)
+    roofline = Roofline(target, symbols, weights=model.parameter_bytes)
     taken: dict[str, list[str]] = {}
     for site in sites:
         technique, _, name = site.partition(":")
