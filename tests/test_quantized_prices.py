@@ -242,6 +242,27 @@ def test_what_a_lossy_edge_leads_to_is_needed_as_it_is() -> None:
     assert choosing._pricing._quantized.kernel(made, conv) is None
 
 
+def test_a_weight_that_is_dequantised_in_each_run_is_paid_with_what_its_readers_take_longer() -> None:
+    b = Builder()
+    x, weight = b.input(1, 64, 28, 28), b.constant(b.random.random((64, 1, 7, 7)))
+    y = b.op("Conv", x, weight, group=64, pads=[3] * 4)
+    stored = b.op("DequantizeLinear", b.constant(b.random.integers(-9, 9, (64, 1, 7, 7)), np.int8), b.constant(0.1))
+    model = b.model(y, b.op("Identity", stored))
+    loaded = frontends.load(model)
+    imported = importing.import_graph(loaded.graph, annotate(loaded))
+    choosing = Choosing(imported, freeze(imported.egraph), ROOFLINE)
+    classes = choosing.frozen.classes
+    (dequantized,) = (c for c, e in enumerate(classes) for n in e.nodes if n.operator == "DequantizeLinear")
+    (conv,) = (n for e in classes for n in e.nodes if n.operator == "Conv")
+    node = next(n for n in classes[dequantized].nodes if n.operator == "DequantizeLinear")
+    choosing.problem(Weights(), Budgets())
+    alone = choosing._pricing.seconds(dequantized, node)
+    choosing.problem(Weights(), Budgets(), edges=[Edge("site", conv.inputs[1], dequantized)], loss={"site": 0.0})
+    made = next(c for c, e in enumerate(classes) if conv in e.nodes)
+    instead = choosing._pricing.seconds(dequantized, node)
+    assert instead > alone + 3 * choosing._pricing.seconds(made, conv)
+
+
 @pytest.mark.parametrize("name", ["onnxruntime", "tensorrt"])
 def test_every_table_of_fusions_is_sound(name: str) -> None:
     table = _fusions.read(name)

@@ -70,8 +70,9 @@ class Cost:
     ``operation`` is what one arithmetic operation takes, ``result`` what is done for each element of the result
     (rescaling, rounding, a transcendental function), ``read`` for each one of the first input, ``packed`` for each one
     of a second factor that is no constant, ``gathered`` for each one that a window copies out of fewer than
-    ``NARROW`` channels, ``groups`` for each group of channels of each sample. ``launches`` is the fixed part, in
-    launches of a small kernel where the costs were fitted (``roofline.SMALL_KERNEL``).
+    ``NARROW`` channels, ``rows`` for each position of a convolution's result, whatever its channels, ``groups`` for
+    each group of channels of each sample. ``launches`` is the fixed part, in launches of a small kernel where the costs
+    were fitted (``roofline.SMALL_KERNEL``).
     """
 
     operation: float = 0.0
@@ -79,6 +80,7 @@ class Cost:
     read: float = 0.0
     packed: float = 0.0
     gathered: float = 0.0
+    rows: float = 0.0
     groups: float = 0.0
     launches: float = 1.0
 

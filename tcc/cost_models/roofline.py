@@ -150,9 +150,7 @@ class Roofline:
             if not count.integer and "float" not in dtype:
                 speed = self._rates["float32"]  # what is done to integers one by one is done in floating point
             computing = self._computing(_weighed(cost, operator, padded, node, constant_inputs), speed)
-            small = min(launch, SMALL_KERNEL / (self._rates["float32"] * self._single))
-            fixed = launch + max(0.0, cost.launches * self._fixed_part - 1) * small
-            seconds = max(computing, moving / operations.STREAMING) + fixed
+            seconds = max(computing, moving / operations.STREAMING) + self._fixed(cost)
             return Price(kernels * seconds, work, streamed + kept)
         computing = self._computing(padded, speed)
         efficiency = count.efficiency
@@ -177,6 +175,12 @@ class Roofline:
         """Seconds: the first grain of work runs on one thread, the rest on all."""
         alone = min(work, GRAIN)
         return alone / (speed * self._single) + (work - alone) / speed
+
+    def _fixed(self, cost: Cost) -> float:
+        """Seconds that a kernel takes whatever its size."""
+        launch = self.target.launch_overhead
+        small = min(launch, SMALL_KERNEL / (self._rates["float32"] * self._single))
+        return launch + max(0.0, cost.launches * self._fixed_part - 1) * small
 
     def _rate(self, dtype: str) -> float:
         """Operations per second in ``dtype``, that of a slower type where the target states none."""
@@ -228,7 +232,8 @@ def _kernel(operator: str, node: Node, constant: Sequence[bool], alignment: int)
     """What a kernel's measured cost goes by.
 
     Convolutions on blocks of channels want weights that are known when the model is loaded, and two dimensions;
-    grouped ones run on whole vectors of channels, one by one, or as narrow products. Pools of integers have kernels of their own.
+    grouped ones run on whole vectors of channels, one by one, or as narrow products.
+    Pools of integers have kernels of their own.
     """
     if operator.endswith("Pool"):
         return f"{operator}/integer" if node.inputs[0].elements == node.inputs[0].nbytes else operator
@@ -236,7 +241,8 @@ def _kernel(operator: str, node: Node, constant: Sequence[bool], alignment: int)
     if not operator.endswith("Conv") or len(weight) < _SMALLEST_WINDOW:
         return operator
     integer = operator.startswith("QLinear")
-    known = integer or (len(weight) == _BLOCKED and all(constant[1:]))
+    computed = any(not held and node.input(i).elements for i, held in enumerate(constant) if i)
+    known = integer or (len(weight) == _BLOCKED and not computed)
     if node.attributes.get("group", 1) == 1:
         return operator if known else f"{operator}/computed"
     if known and weight[0] % alignment == 0 and (weight[1] == 1 or weight[1] % alignment == 0):
@@ -256,6 +262,8 @@ def _weighed(cost: Cost, operator: str, work: float, node: Node, constant: Seque
     if cost.packed and not (second < len(constant) and constant[second]):
         total += cost.packed * node.input(second).elements
     weight = node.input(second).shape
+    if cost.rows:
+        total += cost.rows * node.results / max(1, weight[0] if weight else 1)
     if cost.groups:
         group = node.attributes.get("group", 1)
         total += cost.groups * (node.outputs[0].shape or (1,))[0] * (group if isinstance(group, int) else 1)

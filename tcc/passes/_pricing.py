@@ -123,12 +123,12 @@ class Pricing:
             for u, user in self._quantized.around.users.get(s, ()):
                 if self.frozen.classes[u].constant or self._quantized.kernel(u, user) is not None:
                     continue
-                changes.setdefault(u, []).append(self._change(u, user, s, c, own))
+                changes.setdefault(u, []).append(self._change(u, user, s, own))
             longer += sum(min(sum(change) for change in found) for found in changes.values())
         return max(self.prices.folded, longer)
 
-    def _change(self, u: int, user: ENode, s: int, c: int, own: float) -> tuple[float, float]:
-        """How much longer a reader of ``s`` takes on the dequantised ``c``, and what of the latter it does not fuse."""
+    def _change(self, u: int, user: ENode, s: int, own: float) -> tuple[float, float]:
+        """How much longer a reader takes where ``s`` is computed, and what of ``own`` for computing it is left."""
         constants = [self._is_held(i) for i in user.inputs]
         before = self._alone(u, user, constants)
         kernel = self._quantized.fusions.weight_only.get(self.operator(user))
