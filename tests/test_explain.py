@@ -91,6 +91,14 @@ def test_without_the_rule_that_is_named_the_node_is_not_made(tmp_path: Path) -> 
         assert entry["operator"] not in {node.op_type for node in left.graph.node}
 
 
+def test_with_the_rules_that_are_named_alone_the_node_is_made(tmp_path: Path) -> None:
+    path = _gelu(tmp_path)
+    for entry in tcc.compile(path, 2, TARGET, explain=[ORIGINS]).report["nodes"].values():
+        named = "+".join(entry["steps"][-1]["rules"])
+        left = tcc.compile(path, 2, TARGET, passes=f"canonicalize,fold,simplify{{only={named}}}").to_proto()
+        assert entry["operator"] in {node.op_type for node in left.graph.node}
+
+
 def test_siblings_and_nodes_that_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, output, report = tmp_path / "siblings.onnx", tmp_path / "out.onnx", tmp_path / "r.json"
     onnx.save(test_siblings.model("Conv", 17, (4, 4, 8, 16)), path)
