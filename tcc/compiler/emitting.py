@@ -20,7 +20,7 @@ from tcc.ir.equality import compare
 from tcc.ir.execution import Runner
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
-from tcc.targets import Target
+from tcc.targets import Target, parse_target
 
 if TYPE_CHECKING:
     import onnx
@@ -148,7 +148,9 @@ def _lowered(backend: Backend, path: Path, made_of: Emission) -> Emitted:
     feeds, settings, model = made_of.feeds, made_of.settings, made_of.model()
     said: list[Diagnostic] = []
     if backend.fixed_shapes:
-        model, feeds, said = fixing.fixed(model, settings, feeds)
+        # What becomes constant is folded at -O2, which may not write operators that this back end does not know.
+        within = replace(settings.target or parse_target("native"), max_opset=backend.opset)
+        model, feeds, said = fixing.fixed(model, replace(settings, target=within), feeds)
     elif feeds:
         settings = replace(settings, options={**settings.options, "shapes": fixing.shapes(feeds[0])})
     place = path if backend.emits != ONNX else path.with_suffix(backend.suffix)
