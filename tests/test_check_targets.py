@@ -85,3 +85,11 @@ def test_everything_in_the_way_is_listed_at_once(name: str, tmp_path: Path) -> N
     assert not any("fine" in f.nodes for f in found.findings)
     assert len({f.code for f in found.findings}) >= 2
     assert found.entry()["runs"] is False
+
+
+def test_an_operator_may_be_illegal_in_one_type() -> None:
+    target = targets.parse_target("l4")
+    assert target.legality("", "Attention", ["float16"]) is None
+    assert target.legality("", "Attention", ["float32"]) == "operator Attention is not supported in float32 on l4"
+    assert target.avoids("Attention")
+    assert not target.avoids("Softmax")

@@ -130,7 +130,7 @@ class Choosing:
 
     def _is_refused(self, operator: str) -> bool:
         """Whether the target does not take an operator that only rules would bring in."""
-        return operator in self.prices.target.illegal_operators and operator not in self._held
+        return operator not in self._held and self.prices.target.avoids(operator)
 
     @cached_property
     def _held(self) -> frozenset[str]:

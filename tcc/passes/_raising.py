@@ -52,7 +52,7 @@ def candidates(
 
 
 def _is_for(rule: Stored, operator: str, opset: int, target: Target) -> bool:
-    own = operator not in target.illegal_operators and operator not in target.composed
+    own = operator not in target.composed and not target.avoids(operator)
     return own and opset < first_version(operator) <= rule.first_opset
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 V = TypeVar("V")
@@ -68,6 +69,8 @@ class Target:
     ``bandwidth`` in bytes per second; ``launch_overhead`` in seconds per kernel; ``memory`` and the caches
     in bytes; ``alignment`` in elements, the multiple of channels that fills the vector lanes.
     ``single_thread`` is the part of the peak that one thread reaches (1 on a GPU).
+    ``illegal_operators`` are names, those of other domains as ``domain::name``; ``name:type`` is illegal with a tensor
+    of that element type only.
     ``composed`` says of operators for which the runtime has no kernel of its own how many others it runs instead.
     ``storage`` lists types in which a weight may lie that the runtime computes back once, when it loads the model.
     ``text`` is the spelling that gives this target again; ``sources`` says where each block of numbers is from.
@@ -106,6 +109,14 @@ class Target:
         """Whether half precision is computed natively, so that a conversion to it can pay."""
         return "float16" in self.peak
 
+    def avoids(self, operator: str) -> bool:
+        """Whether an operator of the default domain is illegal, if only with some element type."""
+        return operator in self._avoided
+
+    @cached_property
+    def _avoided(self) -> frozenset[str]:
+        return frozenset(name.partition(":")[0] for name in self.illegal_operators)
+
     def legality(self, domain: str, operator: str, dtypes: Iterable[str]) -> str | None:
         """Why a node is not legal here, or None where it is; ``dtypes`` are those of its inputs and outputs."""
         domain = "" if domain == "ai.onnx" else domain
@@ -115,6 +126,9 @@ class Target:
         name = f"{domain}::{operator}" if domain else operator
         if name in self.illegal_operators:
             return f"operator {name} is not supported on {self.name}"
+        dtypes = sorted(dtypes)
+        if kind := next((dtype for dtype in dtypes if f"{name}:{dtype}" in self.illegal_operators), ""):
+            return f"operator {name} is not supported in {kind} on {self.name}"
         illegal = sorted(set(dtypes) - self.dtypes)
         if illegal:
             legal = ", ".join(sorted(self.dtypes))
