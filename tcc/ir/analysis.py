@@ -23,18 +23,46 @@ from tcc.ir.language import (
     COEFFICIENT,
     MODERATE,
     OPERATORS,
+    WANTED,
+    Abs,
     Add,
+    Cast,
+    Clip,
     Concat,
+    Div,
+    Erf,
+    Exp,
     Expand,
     Flatten,
     Gather,
     GatherElements,
+    Gelu,
+    HardSigmoid,
+    HardSwish,
+    LayerNormalization,
+    LeakyRelu,
+    Log,
     MatMul,
+    Mish,
+    Mul,
+    Neg,
+    Not,
     Pad,
     Range,
+    Reciprocal,
+    Relu,
     Reshape,
+    RMSNormalization,
     Shape,
+    Sigmoid,
     Slice,
+    Softmax,
+    Softplus,
+    Split,
+    Sqrt,
+    Sub,
+    Swish,
+    Tanh,
     Tensor,
     Tensors,
     Transpose,
@@ -74,6 +102,11 @@ VALUE_INPUTS = {
     "Resize": (2, 3), "Pad": (1, 3), "Slice": (1, 2, 3, 4), "Split": (1,),
 }  # fmt: skip
 """Inputs whose value decides the output's shape: inference waits until it is known."""
+_ELEMENTWISE = (
+    Abs, Cast, Erf, Exp, Gelu, HardSigmoid, HardSwish, LeakyRelu, Log, Mish, Neg, Not, Reciprocal, Relu, Sigmoid,
+    Softmax, Softplus, Sqrt, Swish, Tanh,
+)  # fmt: skip
+"""Operators of one tensor that a transposition moves past; a Softmax where its axis stays."""
 
 
 @ruleset
@@ -180,6 +213,31 @@ def moderates(
     yield rule(view(t, x), form(x, x, small, every)).then(form(t, t, small, every))
     yield rule(eq(t).to(Add(x, y)), form(x, x, small, every), form(y, y, small, every)).then(form(t, t, small, every))
     yield rule(eq(t).to(MatMul(x, y)), eq(k).to(kind(t)), is_single(k)).then(form(t, t, small, every))
+
+
+@ruleset
+def orders(
+    t: Tensor, x: Tensor, y: Tensor, z: Tensor, u: Tensor, c: Tensor, d: Tensor, e: Tensor, f: Tensor, xs: Tensors,
+    a: String, p: String, i: i64,
+) -> Iterator[RewriteOrRule]:  # fmt: skip
+    """Which tensors are transposed later on, after operators that dimensions may be moved past."""
+    name = String(WANTED)
+    yield rule(eq(t).to(Transpose(x, p))).then(form(x, x, name, p))
+    passed = [of(x, a) for of in _ELEMENTWISE]
+    passed += [made for of in (Add, Sub, Mul, Div) for made in (of(x, y, a), of(y, x, a))]
+    passed += [
+        RMSNormalization(x, c, a),
+        LayerNormalization(x, c, d, a),
+        Clip(x, c, d, a),
+        Slice(x, c, d, e, f, a),
+        Pad(x, c, d, e, a),
+    ]
+    passed += [project(Split(x, c, a), i)]
+    for inputs in (cons(x, xs), cons(y, cons(x, xs)), cons(y, cons(z, cons(x, xs))),
+                   cons(y, cons(z, cons(u, cons(x, xs))))):  # fmt: skip
+        passed += [Concat(inputs, a)]
+    for made in passed:
+        yield rule(eq(t).to(made), form(t, t, name, p)).then(form(x, x, name, p))
 
 
 @ruleset

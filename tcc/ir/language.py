@@ -129,6 +129,9 @@ MODERATE = "moderate"
 """The form of a tensor whose elements are finite and far from the largest number; with ``ROWS``, only those that
 decide a softmax over the last axis: each row has such an element, and no NaN; with ``FACTOR``, those whose product with
 any integer is moderate."""
+WANTED = "order wanted"
+"""The form of a tensor that, with nothing but operators behind it that dimensions may be moved past, is transposed by
+this permutation."""
 
 
 def coefficients(*tensors: Tensor) -> tuple[Any, ...]:

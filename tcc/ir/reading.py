@@ -50,6 +50,8 @@ class _Reading:
         for number in known - fixed:
             self.found.told |= self._bits(number)
         self.found.relate(f'{FORM}:"coefficient"', (CONSTANTS, CONSTANTS))
+        if self.found.both("Transpose"):
+            self.found.relate(f'{FORM}:"order wanted"', (ANYTHING, ANYTHING))
         if self.found.both("Softmax"):
             # The analysis finds such tensors, wherever they stand.
             self.found.relate(f'{FORM}:"moderate"', (ANYTHING, ANYTHING))

@@ -55,6 +55,7 @@ class Language:
     common: str
     symbolic: Mapping[str, str]
     transposed_views: str
+    orders: str
     moderates: str
     coefficients: str
     constancy: Mapping[str, str]
@@ -70,8 +71,8 @@ def language() -> Language:
         found["declarations"],
         {name: Operator(name, *rest) for name, *rest in found["operators"]},
         {name: Table(*texts) for name, texts in found["tables"].items()},
-        found["common"], found["symbolic"], found["transposed_views"], found["moderates"], found["coefficients"],
-        found["constancy"], found["inference"], found["opaque_inference"],
+        found["common"], found["symbolic"], found["transposed_views"], found["orders"], found["moderates"],
+        found["coefficients"], found["constancy"], found["inference"], found["opaque_inference"],
     )  # fmt: skip
 
 
@@ -108,6 +109,7 @@ def _translate() -> dict[str, Any]:
         "common": "\n".join(map(translator.rules, (analysis.common, analysis.sizes))),
         "symbolic": {name: translator.rules(rules) for name, rules in analysis.SYMBOLIC.items()},
         "transposed_views": translator.rules(analysis.transposed_views),
+        "orders": translator.rules(analysis.orders),
         "moderates": translator.rules(analysis.moderates),
         "coefficients": translator.rules(analysis.coefficients),
         "constancy": {name: translator.rules(analysis.constancy(name)) for name in OPERATORS},
@@ -137,6 +139,7 @@ def analysis_parts(names: Iterable[str], inferred: Iterable[str], opset: int) ->
     parts = {"common": known.common}
     if "Transpose" in typed:
         parts["views"] = known.transposed_views
+        parts["orders"] = known.orders
     if "Mul" in typed:
         parts["coefficients"] = known.coefficients
     if "Softmax" in typed:
