@@ -163,12 +163,13 @@ def test_the_predicted_error_is_the_measured_one(name: str, monkeypatch: pytest.
     kept: dict[Any, Any] = {}
     found = bench.offered(load(proto), TARGET, feeds, kept)
     assert found.error, found.declined
-    expected = run(proto, feeds)
+    seen = [dict(feed) for feed in covariance.fitted(feeds)]
+    expected = run(proto, seen)
     before = load(proto).parameter_count
     for site, error in found.error.items():
         model = taken(proto, feeds, site, kept)
         assert model.parameter_count < before, site
-        measured = distance(run(model, feeds), expected)
+        measured = distance(run(model, seen), expected)
         assert measured == pytest.approx(error, rel=_TOLERANCE.get(name, 0.01), abs=2e-3 if "half" in name else 1e-4), (
             site
         )
@@ -354,3 +355,20 @@ def test_a_wide_network_loses_most_of_its_parameters(zoo: Path) -> None:
     assert row["removed"] >= 0.6
     assert row["before"] - row["after"] <= 0.005
     assert row["failures"] == []
+
+
+def test_what_is_fitted_to_few_samples_is_judged_on_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer rows than outputs: as many directions hold all that was seen of a weight that has no small ones."""
+    draw = np.random.default_rng(3)
+    w = draw.standard_normal((768, 768)).astype(np.float32)
+    proto = made([node("Gemm", "x", "w", "b")], {"w": w, "b": np.zeros(768, np.float32)}, {"x": ["n", 768]})
+    feeds = [{"x": draw.standard_normal((1, 768)).astype(np.float32)} for _ in range(96)]
+
+    def sites() -> list[str]:
+        result = tcc.compile(proto, passes="compress{techniques=low-rank}", calibration=feeds, max_loss=0.1)
+        (facts,) = (record.facts for record in result.records if record.name == "compress")
+        return list(facts["sites"])
+
+    assert sites() == []
+    monkeypatch.setattr(covariance, "held_out", lambda _: ())
+    assert len(sites()) == 1

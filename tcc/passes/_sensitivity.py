@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import TccError
-from tcc.ir import probing, projecting
+from tcc.ir import covariance, probing, projecting
 from tcc.ir.calibration import Observation
 from tcc.ir.model import Model, tensor_type
 from tcc.ir.projecting import Curve
@@ -89,20 +89,24 @@ class Measuring:
 
     def _slopes(self, values: Sequence[str]) -> dict[str, float]:
         tapped = probing.taps(dict.fromkeys(values), self.observed)
-        return probing.slopes(self.model, tapped, self._part(len(tapped)), self.varied, self.context.threads)
+        return probing.slopes(
+            self.model, tapped, self._part(len(tapped), self.feeds), self.varied, self.context.threads
+        )
 
     def _curves(self, offer: Offer) -> dict[tuple[str, ...], Curve]:
         every = list(offer.projections.values())
         chosen = projecting.chosen(every, pairs=True)
         if self._count(len(chosen)) < self._fewest:
             chosen = projecting.chosen(every, pairs=False)
+        # Directions that were fitted to a sample lose less of it than of others.
+        feeds = self._part(len(chosen), covariance.held_out(self.feeds) or self.feeds)
         return projecting.curves(
             chosen,
-            projecting.losses(self.model, chosen, self._part(len(chosen)), self.varied, self.context.threads),
+            projecting.losses(self.model, chosen, feeds, self.varied, self.context.threads),
         )
 
-    def _part(self, probes: int) -> list[Mapping[str, Any]]:
-        return spread(self.feeds, min(max(self._count(probes), self._fewest), _MOST))
+    def _part(self, probes: int, feeds: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return spread(feeds, min(max(self._count(probes), self._fewest), _MOST))
 
     @property
     def _fewest(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from tcc.diagnostics import Exit, TccError, fail
+from tcc.ir import covariance
 from tcc.ir.loss import CONFIDENCE, Loss, measure
 from tcc.ir.model import Model
 from tcc.ir.opsets import raised
@@ -32,6 +33,8 @@ _HOPELESS = 1.5
 """How much of the budget a program has to lose on part of the data, for the rest to be left out."""
 _ENOUGH, _LOOK = 32, 8
 """Samples after which that can be said, and the runs between two looks."""
+_SAME = 1.05
+"""Cautions that are nearer than this choose the same program."""
 _FULL = 0.75
 """The part of the budget from which on a program counts as having used it."""
 _RIGHT = 0.9
@@ -162,7 +165,8 @@ class _Search:
         if not sites:
             return _Tried(attempt.model, facts, choice.extraction.objective, {}, None, left=bool(loss))
         attempt.emit(choice)
-        found = self._measure(attempt.model)
+        truncating = {_technique(site) for site in attempt.offer.projections}
+        found = self._measure(attempt.model, fitted=any(_technique(site) in truncating for site in sites))
         facts["loss"] = {
             "metric": found.metric, "value": found.value, "upper": found.upper, "data": self.record["data"],
         }  # fmt: skip
@@ -180,19 +184,26 @@ class _Search:
         if not fits:
             if predicted and found.value > _SURPRISE * predicted and len(used) > 1:
                 self._blame(used)
-            else:
-                # A prediction that was right within rounding must still move, or the next round is the same.
-                known = predicted and math.isfinite(found.value)
-                self.unit *= max(1.5, found.value / predicted) if known else 1e6
-            return True
+                self.failed, self.kept = 0.0, math.inf
+                return True
+            self.failed = max(self.failed, self.unit)
+            # A prediction that was right within rounding must still move, or the next round is the same.
+            known = predicted and math.isfinite(found.value)
+            return self._moves(self.unit * (max(1.5, found.value / predicted) if known else 1e6))
+        self.kept = min(self.kept, self.unit)
         if not tried.left or found.value > _FULL * budget or not predicted:
             return False
         if predicted < _CLOSE * budget and self.context.judge is None:
             return False
         if found.value > _RIGHT * predicted:
             return False  # the prediction was right: with it the same program would be chosen again
-        self.unit *= max(found.value / predicted, 0.25)
-        return True
+        return self._moves(self.unit * max(found.value / predicted, 0.25))
+
+    def _moves(self, unit: float) -> bool:
+        """Go on with another caution, between what lost too much and what did not where both are known."""
+        between = 0 < self.failed < self.kept < math.inf
+        self.unit = math.sqrt(self.failed * self.kept) if between else unit
+        return not between or self.kept > _SAME * self.failed
 
     def _bisects(self, *, left: bool, fits: bool) -> bool:
         """Search the largest predicted loss at which nothing is lost; whether to go on."""
@@ -218,18 +229,30 @@ class _Search:
                 self.factors[name] = self.factors.get(name, 1.0) * max(1.0, ratio)
                 self.record["rounds"].append(tried.entry() | {"technique": name})
 
-    def _measure(self, model: Model) -> Loss:
+    def _measure(self, model: Model, *, fitted: bool) -> Loss:
         # A processor's integer kernels are what is deployed; they are also the faster way to run them.
         known, fused = self.known, self.context.target.kind == "cpu"
         found = measure(
             model, known.feeds, known.expected, optimise=fused, threads=self.context.threads,
             every=_LOOK, enough=self._is_hopeless,
         )  # fmt: skip
+        if fitted:
+            found = self._on_new_data(model, found)
         if self.context.judge is None:
             return found
         judged = self.context.judge(model)
         # What the distance from the original does not vouch for, the user's own metric has to, noise and all.
         return replace(judged, value=max(judged.value, min(judged.upper, found.value)))
+
+    def _on_new_data(self, model: Model, found: Loss) -> Loss:
+        """The loss on what nothing was fitted to, where that is more than chance explains."""
+        known = self.known
+        feeds = covariance.held_out(known.feeds)
+        if not feeds:
+            return found
+        expected = covariance.held_out(list(known.expected))
+        new = measure(model, feeds, expected, optimise=self.context.target.kind == "cpu", threads=self.context.threads)
+        return new if new.metric == found.metric and new.value > found.upper else found
 
     def _is_hopeless(self, found: Loss) -> bool:
         """Whether part of the data says already that a program loses too much."""

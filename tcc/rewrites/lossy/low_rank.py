@@ -129,10 +129,8 @@ class _Measuring:
     def _stream(self, jobs: list[_Job], rows: int | None = None) -> None:
         evidence, held = self.made.evidence, dict[Tap, Moments]()
         waiting = list(jobs)
-        taps = dict.fromkeys(tap for job in jobs for tap in job.taps)
-        for tap, moments in covariance.stream(
-            evidence.model, taps, evidence.feeds, rows=rows, threads=evidence.threads
-        ):
+        taps, feeds = dict.fromkeys(tap for job in jobs for tap in job.taps), covariance.fitted(evidence.feeds)
+        for tap, moments in covariance.stream(evidence.model, taps, feeds, rows=rows, threads=evidence.threads):
             held[tap] = moments
             for job in [job for job in waiting if all(tap in held for tap in job.taps)]:
                 job.run(held)
