@@ -80,6 +80,11 @@ def test_a_lossy_form_is_held_against_its_exact_one(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Timing, "ratio", machine.ratio)
     reason = refusal(gate(tmp_path), snapshot("compress"), snapshot("simplify"))
     assert reason.startswith("measured against the exact form it is slower")
+    assert [name for name, _ in machine.asked] == ["form0", "form2"], "half of the time on one thread is enough on two"
+    machine.ratios["form0"] = 0.9
+    machine.asked.clear()
+    (tmp_path / "again").mkdir()
+    assert refusal(gate(tmp_path / "again"), snapshot("compress"), snapshot("simplify"))
     assert [name for name, _ in machine.asked] == ["form0"] * min(2, processors()) + ["form2"]
 
 
@@ -121,9 +126,9 @@ def test_decisions_do_not_hang_on_the_noise() -> None:
         assert max(estimate.samples for estimate in found) <= sequential.MOST
 
 
-@pytest.mark.parametrize(("degrees", "expected"), [(4, 4.604), (9, 3.250), (19, 2.861)])
+@pytest.mark.parametrize(("degrees", "expected"), [(2, 9.925), (3, 5.841), (4, 4.604), (9, 3.250), (19, 2.861)])
 def test_students_quantiles(degrees: int, expected: float) -> None:
-    assert sequential.student(0.995, degrees) == pytest.approx(expected, rel=0.06)
+    assert sequential.student(0.995, degrees) == pytest.approx(expected, rel=0.04)
 
 
 def test_slower_results_fall_back_and_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tcc import backends, commands
 from tcc.commands import _arguments as arguments_
 from tcc.commands._printing import Printer, columns, write
-from tcc.compiler import levels, warnings
+from tcc.compiler import TIME_LIMIT, levels, warnings
 from tcc.diagnostics import Exit, fail
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         help="the size of a symbolic dimension, for prices and generated inputs",
     )  # fmt: skip
     group.add_argument(
-        "--time-limit", type=arguments_.seconds, default=10.0, metavar="S",
-        help="seconds for each run of a solver (default: 10)",
+        "--time-limit", type=arguments_.seconds, default=TIME_LIMIT, metavar="S",
+        help=f"seconds after which a search takes the best program found (default: {TIME_LIMIT:g})",
     )  # fmt: skip
     group.add_argument("--no-measure", action="store_true", help="do not time the result against the input")
 
@@ -221,7 +221,7 @@ def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printe
             jobs=arguments.jobs,
             scheduler=arguments.scheduler,
             symbols=dict(arguments.dim),
-            seconds=arguments.time_limit,
+            time_limit=arguments.time_limit,
             measure=not arguments.no_measure,
             warnings_as_errors=arguments_.error_names(arguments.warnings),
             instruments=_instruments(arguments, stack),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PassManager", "compile"]
 
+TIME_LIMIT = 900.0
+"""Seconds of a search that nobody limits: a model for which they do not do is one for a cluster."""
 Log = Callable[[str, int], None]
 Calibration = str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -41,7 +43,7 @@ def compile(  # noqa: A001 - what a compiler does
     jobs: int = 0,
     scheduler: str = "local",
     symbols: Mapping[str, int] | None = None,
-    seconds: float = 10.0,
+    seconds: float = 60.0, time_limit: float = TIME_LIMIT,
     verify: bool = True,
     measure: bool = False,
     warnings_as_errors: Collection[str] = (),
@@ -75,7 +77,8 @@ def compile(  # noqa: A001 - what a compiler does
         jobs: how many programs are tried at once, each in a process of its own; 0: as many as processors.
         scheduler: ``local``, or ``HOST:PORT`` of a dask scheduler.
         symbols: sizes of symbolic dimensions, for generated inputs and for prices.
-        seconds: the limit on each solver's time.
+        seconds: the limit on each solver's time: a guard, which is far from what they take.
+        time_limit: seconds after which a level that searches takes the best program that there is, and says so.
         verify: whether every pass and the written file are checked.
         measure: whether original and result are timed against each other, where the target is this machine.
         warnings_as_errors: names of warnings (``tcc.compiler.warnings.NAMES``) that stop the compilation; ``all``.
@@ -97,8 +100,8 @@ def compile(  # noqa: A001 - what a compiler does
         output=None if output is None else Path(output), calibration=calibration, evaluation=evaluation,
         metric=metric, inputs=inputs, budgets=_budgets(max_loss, max_size, max_latency, max_memory),
         objective=levels.objective(objective, opt_level), without=tuple(without), pareto=pareto, jobs=jobs,
-        scheduler=scheduler, symbols=dict(symbols or {}), seconds=seconds, verify=verify, measure=measure,
-        warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments), log=log,
+        scheduler=scheduler, symbols=dict(symbols or {}), seconds=seconds, time_limit=time_limit, verify=verify,
+        measure=measure, warnings_as_errors=tuple(warnings_as_errors), instruments=tuple(instruments), log=log,
         emit=emit, asked=frozenset(explain),
     ).run()  # fmt: skip
 

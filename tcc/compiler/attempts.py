@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from tcc.compiler.accuracy import Judged
 from tcc.diagnostics import Diagnostic, Exit, TccError
+from tcc.ir import deadline
 from tcc.ir.loss import Loss
 from tcc.passes.base import Context, Pass
 from tcc.passes.manager import Instrument, Record, Snapshot, Stages, Verifier, run_passes
@@ -78,7 +79,15 @@ def attempts(
     """
     made: list[Attempt] = []
     for branch in branches:
-        made.append(attempt(bench, start, branch, suffix, instruments))
+        try:
+            with deadline.until(bench.context.deadline):
+                deadline.check()
+                made.append(attempt(bench, start, branch, suffix, instruments))
+        except TccError as error:
+            if not deadline.has_come(error):
+                raise
+            message = f"the time limit has come: {branch.text} is not tried to its end"
+            made.append(Attempt(None, Diagnostic("N0706", message, start.source, help=error.diagnostics[0].help)))
         if made[-1].last:
             break
     return made

@@ -42,6 +42,8 @@ from tcc.passes.pipeline import unparse
 from tcc.report.layers import layers
 from tcc.targets import Target
 
+_MEASURING = 0.9
+"""The part of the time limit after which nothing more is measured for the gate of speed."""
 _SYNTHETIC = "synthetic:"
 _SYNTHETIC_SAMPLES = 16
 
@@ -204,11 +206,15 @@ class Compilation(Request):
         unmeasured = measuring.unmeasurable(self.target) or ("" if feeds else "no inputs run through the model")
         return SpeedGate(
             self.target, Written(original, folder), feeds, unmeasured if self.measure else "not asked for",
-            refuses=bool(self.level) and self.level not in HOWEVER_SLOW,
+            refuses=bool(self.level) and self.level not in HOWEVER_SLOW, end=self.share_of_time(_MEASURING),
         )  # fmt: skip
 
     def _latency(self, gate: SpeedGate, shipped: Shipped) -> PairedLatency | str:
         """What is shipped against the input, on all threads, for the report; nothing hangs on it."""
+        if gate.is_late:
+            message = "the time limit has come: that the result is no slower is in part predicted, not measured"
+            self.diagnostics.append(Diagnostic("N0706", message, help="allow more with --time-limit"))
+            return "the time limit has come"
         if gate.unmeasured or shipped.verbatim is not None:
             return gate.unmeasured or "the input's own bytes are shipped"
         before = gate.written.files(gate.written.original)[0]

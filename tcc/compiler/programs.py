@@ -16,12 +16,13 @@ from tcc.compiler.lowering import TypedForms
 from tcc.compiler.provenance import Provenance
 from tcc.compiler.request import Request
 from tcc.compiler.search import Point, Search
-from tcc.compiler.speed import HOWEVER_SLOW, SpeedGate
+from tcc.compiler.speed import HOWEVER_SLOW, MARGIN, SLIGHT, SpeedGate
 from tcc.cost_models.memory import Memory
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
 from tcc.ir.problem import BYTES_PRICE
+from tcc.ir.program import STOPPED
 from tcc.passes.base import Context, Effect, Pass
 from tcc.passes.compress import Compress
 from tcc.passes.manager import Outcome, Snapshot, Stages, Verifier, run_passes
@@ -32,6 +33,11 @@ from tcc.rewrites.lossy import at_load_time
 from tcc.targets.native import processors
 
 Feeds = tuple[Mapping[str, Any], ...]
+
+_SEARCH = 0.75
+"""The part of the time limit after which no further program is made: what there is has to be measured and written."""
+_ONE_SIZE = 0.01
+"""The part of the input's bytes by which files of one size differ at most."""
 
 
 @dataclass
@@ -73,7 +79,7 @@ class Programs:
             self.asked.target, self.asked.sizes, (), self.samples, limits.loss,
             math.inf if limits.nbytes is None else limits.nbytes.of(nbytes), self.asked.seconds, self.asked.log,
             None if self.loss.evaluation is None else Judged(self.loss), self.asked.asked,
-            max_memory=self._most_memory(original),
+            max_memory=self._most_memory(original), deadline=self.asked.share_of_time(_SEARCH),
         )  # fmt: skip
         start = run_passes(
             model, first, context, original=original, verifier=self.verifier, instruments=self.asked.instruments
@@ -87,6 +93,9 @@ class Programs:
             self._clear(bench.stages if error.exit_code is not Exit.LIMIT else None)
             raise
         self._clear(bench.stages)
+        if any(STOPPED in repr(record.facts) for record in outcome.records):
+            message = f"a solver was {STOPPED} after {self.asked.seconds:g} s: a faster machine may choose better"
+            self.asked.diagnostics.append(Diagnostic("N0707", message, original.source))
         self.asked.diagnostics += [d for d in outcome.diagnostics if d not in self.asked.diagnostics]
         return outcome
 
@@ -240,8 +249,11 @@ class Programs:
         """Whether a program measures so much faster than another one that it is better, bytes counted as ever."""
         if self.gate.unmeasured or self.asked.objective != "latency" or self._search is None:
             return False
-        dearer = BYTES_PRICE * (one.cost.nbytes - other.cost.nbytes) / max(self._search.original.nbytes, 1)
-        return self.gate.is_faster(one.outcome.snapshots[-1], other.outcome.snapshots[-1], 1 - max(dearer, 0.0))
+        larger = (one.cost.nbytes - other.cost.nbytes) / max(self._search.original.nbytes, 1)
+        # Of two of one size the faster one is better, be it by little; what is given up for it has to pay.
+        margin = SLIGHT if abs(larger) <= _ONE_SIZE else MARGIN
+        part = 1 - BYTES_PRICE * max(larger, 0.0)
+        return self.gate.is_faster(one.outcome.snapshots[-1], other.outcome.snapshots[-1], part, margin)
 
     def _cost(self, outcome: Outcome, loss: float, nbytes: int) -> Cost:
         """What is known of a program's last form without running it; the input's bytes are those of its own files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ class Request:
     scheduler: str
     symbols: Mapping[str, int]
     seconds: float
+    time_limit: float
     verify: bool
     measure: bool
     warnings_as_errors: Sequence[str]
@@ -45,3 +47,8 @@ class Request:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Of symbolic dimensions, for prices: ``symbols``, and for the rest what the data or generated inputs have."""
+    begun: float = field(default_factory=time.time)
+
+    def share_of_time(self, part: float) -> float:
+        """When that part of the time limit is over, in seconds since the epoch."""
+        return self.begun + part * self.time_limit

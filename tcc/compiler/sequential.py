@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-FEWEST, MOST = 5, 20
+FEWEST, MOST = 3, 20
 """Samples before the first answer, and after which there is none."""
 CONFIDENCE = 0.995
 """One-sided, at each look: an answer is looked for after each sample, and the chance of a wrong one adds up."""
@@ -53,10 +53,13 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def student(confidence: float, degrees: int) -> float:
-    """A quantile of Student's distribution, within 6 % from four degrees of freedom on.
+    """A quantile of Student's distribution, within 4 % from two degrees of freedom on.
 
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5, the first three terms.
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5, the first four terms; exact for two.
     """
+    if degrees == 2:
+        return (2 * confidence - 1) / math.sqrt(2 * confidence * (1 - confidence))
     z = statistics.NormalDist().inv_cdf(confidence)
     first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    return z + first / degrees + second / degrees**2
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / degrees + second / degrees**2 + third / degrees**3

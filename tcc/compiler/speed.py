@@ -8,14 +8,17 @@ was measured. The search and what is shipped ask the same gate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tcc.compiler.budgets import Limit
 from tcc.compiler.shipping import as_written
 from tcc.compiler.timing import Timing
+from tcc.diagnostics import TccError
+from tcc.ir import deadline
 from tcc.passes.manager import Snapshot
 from tcc.targets import Target
 
@@ -25,12 +28,15 @@ MARGIN = 0.03
 """The part by which a form has to be slower, at the near end of its interval, before it is refused: one thread."""
 WALL_MARGIN = 0.15
 """The same for all threads at once, which other processes disturb: it finds what threads do not speed up."""
+SLIGHT = 0.01
+"""The part by which a form has to be faster, at the far end of its interval, to take the place of one of its size."""
 SPARE = 0.03
 """The part of a budget of time that is left unused."""
 PREDICTED_MARGIN = 0.02
 """The same of a prediction, whose unit is what one program is predicted to take against another."""
 
 Predicted = Callable[[Snapshot], float]
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -64,6 +70,7 @@ class SpeedGate:
         feeds: inputs that run through the model.
         unmeasured: why nothing is measured; empty where it is.
         refuses: whether a slower form is refused at all.
+        end: when measuring has to end, in seconds since the epoch; what is not known then is predicted.
         timing: measures, and remembers.
     """
 
@@ -72,6 +79,8 @@ class SpeedGate:
     feeds: Sequence[Mapping[str, Any]]
     unmeasured: str
     refuses: bool
+    end: float = math.inf
+    is_late: bool = field(init=False, default=False)
     timing: Timing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,12 +109,23 @@ class SpeedGate:
         others = [(self.written.original, "the input")]
         others += [(exact, "the exact form")] if exact is not None and exact.label else []
         for other, name in others:
-            reason = self._predicted(snapshot, other, name, predicted) if self.unmeasured else (
-                self._measured(snapshot, other, name)
-            )  # fmt: skip
+            reason = None if self.unmeasured else self._in_time(self._measured, snapshot, other, name)
+            if reason is None:
+                reason = self._predicted(snapshot, other, name, predicted)
             if reason:
                 return reason
         return ""
+
+    def _in_time(self, measure: Callable[..., Answer], *asked: Any) -> Answer | None:
+        """What measuring says; None where its time has come before."""
+        try:
+            with deadline.until(self.end):
+                return measure(*asked)
+        except TccError as error:
+            if not deadline.has_come(error):
+                raise
+            self.is_late = True
+            return None
 
     def _predicted(self, snapshot: Snapshot, other: Snapshot, name: str, predicted: Predicted) -> str:
         after, before = predicted(snapshot), predicted(other)
@@ -121,21 +141,29 @@ class SpeedGate:
             found = self.timing.ratio(before, after, 1 + margin, threads)
             if found.low > 1 + margin:
                 return f"measured against {name} it is slower: {found.text()}, {threads} threads"
+            if threads == 1 and self._is_fast_enough(found.high):
+                break
         return ""
 
-    def is_faster(self, one: Snapshot, other: Snapshot, part: float) -> bool:
+    def is_faster(self, one: Snapshot, other: Snapshot, part: float, margin: float = MARGIN) -> bool:
         """Whether a form measures clearly below ``part`` of another one's time on one thread, and on all is no slower.
 
         Raises:
             TccError: what loading and running raise.
         """
+        return bool(self._in_time(self._is_faster, one, other, part - margin))
+
+    def _is_faster(self, one: Snapshot, other: Snapshot, boundary: float) -> bool:
         before, after = self.written.files(other), self.written.files(one)
-        boundary = part - MARGIN
-        if before == after or self.timing.ratio(before, after, boundary, 1).high >= boundary:
+        if before == after or (found := self.timing.ratio(before, after, boundary, 1)).high >= boundary:
             return False
-        return (
-            self.threads == 1 or self.timing.ratio(before, after, 1 + WALL_MARGIN, self.threads).low <= 1 + WALL_MARGIN
-        )
+        if self.threads == 1 or self._is_fast_enough(found.high):
+            return True
+        return self.timing.ratio(before, after, 1 + WALL_MARGIN, self.threads).low <= 1 + WALL_MARGIN
+
+    def _is_fast_enough(self, ratio: float) -> bool:
+        """Whether a form of that ratio on one thread is no slower on all, even where they only help the other."""
+        return ratio * self.threads <= 1 + WALL_MARGIN
 
     def seconds(self, snapshot: Snapshot, limit: Limit | None) -> float | None:
         """At most how many seconds a run of a form takes, as far as a limit asks; None where nothing is measured.
@@ -146,8 +174,9 @@ class SpeedGate:
         Raises:
             TccError: what loading and running raise.
         """
-        if self.unmeasured or limit is None:
-            return None
+        return None if self.unmeasured or limit is None else self._in_time(self._seconds, snapshot, limit)
+
+    def _seconds(self, snapshot: Snapshot, limit: Limit) -> float:
         files, original = self.written.files(snapshot), self.written.files(self.written.original)
         if not limit.relative:
             return (1 + SPARE) * self.timing.seconds(files, limit.value / (1 + SPARE), self.threads).high

@@ -17,7 +17,7 @@ from tcc import backends
 from tcc.compiler import sequential
 from tcc.compiler.records import FORMAT, Records
 from tcc.compiler.sequential import Estimate
-from tcc.ir import digests
+from tcc.ir import deadline, digests
 
 if TYPE_CHECKING:
     from tcc.backends import Loaded
@@ -79,6 +79,7 @@ class Timing:
         self, models: Sequence[Files], number: int, threads: int, clock: Callable[[], float] | None = None
     ) -> list[float]:
         """Seconds of a run of each: the lower quartile over a sample's runs."""
+        deadline.check()
         tick = clock or (time.thread_time if threads == 1 else time.perf_counter)
         feed = self.feeds[number % len(self.feeds)]
         order = [*range(len(models))][:: -1 if number % 2 else 1]

@@ -16,6 +16,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, load, numpy_helper
 
 from tcc.diagnostics import Exit, fail
+from tcc.ir import deadline
 from tcc.ir.execution_errors import load_error, run_error
 from tcc.ir.execution_weights import SHARE_FROM, placeholders, split
 from tcc.ir.types import BITS
@@ -84,8 +85,9 @@ class Runner:
         """The outputs in graph order; bfloat16, float8 and 4-bit tensors are arrays of ``ml_dtypes``.
 
         Raises ``TccError``: E0601 for feeds that lack an input or carry an unknown one, E0602 for one of the wrong
-        shape or type, E0802 where the run fails, E0901 where memory runs out.
+        shape or type, E0802 where the run fails, E0901 where memory runs out, E0903 at the ``deadline``.
         """
+        deadline.check()
         self._check_names(feeds)
         try:
             values = {name: _to_runtime(value, self._feedable[name]) for name, value in feeds.items()}
@@ -105,6 +107,7 @@ class Runner:
         if threads < 2:
             yield from map(self.run, feeds)
             return
+        deadline.check()  # a thread of the pool knows of none
         with ThreadPoolExecutor(threads) as pool:
             left, waiting = iter(feeds), deque[Future[list[Value]]]()
             try:
@@ -112,6 +115,7 @@ class Runner:
                 waiting.extend(pool.submit(self.run, feed) for feed in islice(left, threads + 1))
                 while waiting:
                     yield waiting.popleft().result()
+                    deadline.check()
                     waiting.extend(pool.submit(self.run, feed) for feed in islice(left, 1))
             finally:
                 for future in waiting:

@@ -16,6 +16,10 @@ from tcc.ir.regions import Region
 
 GAP = 1e-6
 """The relative gap at which HiGHS may stop."""
+NODES = 2000
+"""Nodes of the search tree at which HiGHS stops wherever it is: a limit that falls at the same program everywhere."""
+STOPPED = "stopped by the clock"
+"""What a method says of itself where the answer may hang on the machine's speed."""
 SMALL_GAP = 1e-4
 """The relative gap at which the parts' answer is good enough not to solve the program as one."""
 
@@ -64,13 +68,13 @@ def _by_parts(problem: Problem, region: Region, seconds: float) -> Solved:
     lighter, region, trifles = regions.without_trifles(problem, region, GAP)
     parts = regions.parts(lighter, region)
     limit, best, bound = problem.budgets.nbytes, None, -math.inf
-    low, high, step = 0.0, math.inf, 0.0
+    low, high, step, method = 0.0, math.inf, 0.0, "milp"
     for _ in range(_PRICES):
         priced = replace(lighter, weights=replace(problem.weights, nbytes=problem.weights.nbytes + step))
         solved = _solve_parts(priced, region, parts, seconds)
         if solved.choice is None:
             break
-        bound = max(bound, solved.bound - step * (limit or 0.0))
+        bound, method = max(bound, solved.bound - step * (limit or 0.0)), max(method, solved.method, key=len)
         choice = solved.choice | trifles
         if problem.fits(choice):
             if best is None or problem.objective(choice) < problem.objective(best):
@@ -88,7 +92,7 @@ def _by_parts(problem: Problem, region: Region, seconds: float) -> Solved:
             step = problem.objective(choice) / limit
         else:
             step = step * _RAISE if high == math.inf else math.sqrt(max(low, high / _RAISE**4) * high)
-    return Solved(best, bound, "milp")
+    return Solved(best, bound, method)
 
 
 _PRICES = 9
@@ -101,19 +105,20 @@ def _solve_parts(problem: Problem, region: Region, parts: Sequence[Region], seco
     whole = {c: problem.candidates[c][0] for c in region.forced}
     spent = problem.total_of(region.forced)
     shared = problem.weights.of(spent)
-    bound = shared
+    bound, method = shared, "milp"
     for part in parts:
         found = regions.enumerate_best(problem, part)
         if found is None:
             solved = _Rows(problem, part, spent, limited=False).solve(None, seconds)
             if solved.choice is None:
                 return solved
+            method = max(method, solved.method, key=len)  # one part that was stopped says so for all
             found, part_bound = solved.choice, solved.bound - shared
         else:
             part_bound = sum(problem.weights.of(candidate.price) for candidate in found.values())
         whole.update(found)
         bound += part_bound
-    return Solved(whole, bound, "milp")
+    return Solved(whole, bound, method)
 
 
 @dataclass
@@ -248,7 +253,7 @@ class _Rows:
         solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
         # One thread and a fixed seed: the same program has the same answer on every machine.
         for option, setting in {
-            "output_flag": False, "threads": 1, "random_seed": 0, "time_limit": seconds,
+            "output_flag": False, "threads": 1, "random_seed": 0, "time_limit": seconds, "mip_max_nodes": NODES,
             "mip_rel_gap": GAP, "mip_abs_gap": 1e-9,
         }.items():  # fmt: skip
             solver.setOptionValue(option, setting)
@@ -262,10 +267,11 @@ class _Rows:
         solver.run()
         info = solver.getInfo()
         spent = self.problem.weights.of(self.spent)
+        method = f"milp, {STOPPED}" if solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit else "milp"
         bound = info.mip_dual_bound * self.unit + spent if math.isfinite(info.mip_dual_bound) else -math.inf
         if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-            return Solved(None, bound, "milp")
-        return Solved(self._choice(list(solver.getSolution().col_value)), bound, "milp")
+            return Solved(None, bound, method)
+        return Solved(self._choice(list(solver.getSolution().col_value)), bound, method)
 
     def _model(self, highspy: Any) -> Any:
         lp = highspy.HighsLp()

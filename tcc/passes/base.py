@@ -80,6 +80,7 @@ class Context:
         seconds: the limit on a solver's time.
         log: called with a line of text and its verbosity (0: always, 1: ``-v``, 2: ``-vv``).
         asked: what is to be said besides, which takes time to find out and changes nothing else.
+        deadline: when to have done, in seconds since the epoch; what is best then is taken.
         threads: how many runs of a model there may be at once; the result is the same.
         memo: what passes keep for each other.
     """
@@ -90,10 +91,11 @@ class Context:
     calibration: tuple[Mapping[str, Any], ...] | None = None
     max_loss: float = 0.01
     max_bytes: float = math.inf
-    seconds: float = 10.0
+    seconds: float = 60.0
     log: Callable[[str, int], None] = silent
     judge: Judging | None = None
     asked: frozenset[str] = frozenset()
+    deadline: float = math.inf
     threads: int = 1
     memo: Memo = field(default_factory=Memo, repr=False, compare=False)
     max_memory: float = math.inf

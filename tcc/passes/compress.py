@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from tcc.diagnostics import Exit, TccError, fail
-from tcc.ir import covariance
+from tcc.ir import covariance, deadline
 from tcc.ir.loss import CONFIDENCE, Loss, measure
 from tcc.ir.model import Model
 from tcc.ir.opsets import raised
@@ -80,6 +80,8 @@ class Compress(Pass):
         try:
             search.look()
         except TccError as error:
+            if deadline.has_come(error):
+                raise
             search.record["declined"] = {"all": error.diagnostics[0].message}
             return PassResult(model, changed=False, facts=search.record)
         best = search.best()
@@ -134,7 +136,13 @@ class _Search:
         """The best program found within the budget; None where none pays or none keeps it."""
         best: tuple[float, Model, dict[str, Any]] | None = None
         for _ in range(_ROUNDS if self.context.max_loss else _LOSSLESS_ROUNDS):
-            tried = self._try()
+            try:
+                tried = self._try()
+            except TccError as error:
+                if best is None or not deadline.has_come(error):
+                    raise
+                self.record["stopped"] = error.diagnostics[0].message
+                break
             if best is None:
                 self.record |= tried.facts
             if tried.loss is None:
@@ -143,7 +151,7 @@ class _Search:
             fits = tried.loss.value <= self.context.max_loss
             if fits and (best is None or tried.objective < best[0]):
                 best = (tried.objective, tried.model, tried.facts)
-            if not self._goes_on(tried, tried.loss, fits=fits):
+            if not self._continues(tried, fits=fits):
                 break
         if best is None:
             self._give_up()
@@ -174,6 +182,17 @@ class _Search:
         return _Tried(
             attempt.model, facts, choice.extraction.objective, predicted, found, left=len(loss) > len(sites)
         )  # fmt: skip
+
+    def _continues(self, tried: _Tried, *, fits: bool) -> bool:
+        """As ``_goes_on``, with nothing more to try once the time has come."""
+        assert tried.loss is not None
+        try:
+            return self._goes_on(tried, tried.loss, fits=fits)
+        except TccError as error:
+            if not deadline.has_come(error):
+                raise
+            self.record["stopped"] = error.diagnostics[0].message
+            return False
 
     def _goes_on(self, tried: _Tried, found: Loss, *, fits: bool) -> bool:
         """Correct the prediction by what was measured; whether another program is worth trying."""

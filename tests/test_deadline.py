@@ -1,0 +1,83 @@
+"""A time limit ends a search with a valid program, and what it cut short is said and kept by nobody."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tcc
+from tcc.compiler import levels
+from tcc.compiler.timing import Timing
+from tcc.diagnostics import Exit, TccError, fail
+from tcc.ir import deadline
+from tcc.ir.execution import Runner
+from tcc.passes.compress import _Search
+from tcc.passes.manager import Stages
+
+
+@pytest.fixture(autouse=True)
+def unpruned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pruning takes long."""
+    monkeypatch.setattr(levels, "PRUNED", ())
+
+
+def compiled(digits: Path, **more: Any) -> Any:
+    given: dict[str, Any] = {"target": "x86-64-vnni", "calibration": digits / "digits_calib.npz", "jobs": 1}
+    return tcc.compile(digits / "digits.onnx", 3, **given | more)
+
+
+def noted(result: Any, code: str) -> list[str]:
+    return [d.message for d in result.diagnostics if d.code == code]
+
+
+def test_what_runs_asks_for_the_time(digits: Path) -> None:
+    runner, feed = Runner(digits / "digits.onnx"), {"image": np.load(digits / "digits_calib.npz")["image"]}
+    with deadline.until(time.time() + 1000), deadline.until(math.inf):
+        deadline.check()
+        runner.run(feed)
+    for threads in (1, 2):
+        with deadline.until(0.0), pytest.raises(TccError, match="time limit") as caught:
+            list(runner.run_each([feed], threads))
+        assert caught.value.exit_code is Exit.LIMIT
+    runner.run(feed)
+
+
+def test_no_time_at_all_leaves_the_exact_program(digits: Path) -> None:
+    result = compiled(digits, time_limit=1e-3)
+    assert len(noted(result, "N0706")) >= 2, "no branch was tried"
+    assert [p["pipeline"] for p in result.report["search"]] == [""]
+    assert result.report["accuracy"]["status"] == "unmeasured"
+    assert result.report["verification"]["promise"] == "value"
+
+
+def test_the_best_program_so_far_is_taken_and_not_kept(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[str] = []
+    monkeypatch.setattr(Stages, "keep", lambda *given: kept.append(given[2].facts.get("stopped", "whole")))
+
+    def late(*_: Any, **__: Any) -> bool:
+        raise fail(Exit.LIMIT, deadline.CODE, "the time limit has come")
+
+    monkeypatch.setattr(_Search, "_goes_on", late)
+    result = compiled(digits, output=tmp_path / "out.onnx")
+    assert result.report["result"].get("bytes") < (digits / "digits.onnx").stat().st_size
+    assert result.report["accuracy"]["status"] == "measured"
+    assert kept == []
+
+
+def test_what_is_not_measured_in_time_is_predicted(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: Any, **__: Any) -> list[float]:
+        raise fail(Exit.LIMIT, deadline.CODE, "the time limit has come")
+
+    monkeypatch.setattr(Timing, "_sample", late)
+    monkeypatch.setattr("tcc.compiler.records.Records.kept", lambda _self, _key, make: make())
+    result = compiled(digits, measure=True, target="native")
+    (said,) = noted(result, "N0706")
+    assert "predicted, not measured" in said
+    assert result.report["measured"]["latency"] == "the time limit has come"
