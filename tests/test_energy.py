@@ -35,6 +35,21 @@ def test_energy_is_an_objective(digits: Path) -> None:
     (chosen,) = [point for point in points if point["chosen"]]
     assert chosen["estimated_joules"] == pytest.approx(min(point["estimated_joules"] for point in points))
     assert chosen["bytes"] < points[0]["bytes"], "of equals the smaller file"
+    estimated = {point["pipeline"]: point["estimated_joules"] for point in made.report["search"]}
+    assert estimated["compress{objective=energy}"] < estimated["compress"], "chosen by energy, however slow"
+
+
+def test_a_program_is_priced_in_joules(digits: Path) -> None:
+    """What the integer program adds up is what the report estimates of the program that was written."""
+    made = tcc.compile(
+        digits / "digits.onnx", passes="simplify,compress{objective=energy},strip", target=TARGET,
+        calibration=digits / "digits_calib.npz",
+    )  # fmt: skip
+    (facts,) = [record.facts for record in made.records if record.name == "compress"]
+    assert facts["sites"]
+    annotate(made.model)
+    estimated = report.predicted_joules(made.model, parse_target(TARGET), {})
+    assert facts["objective_value"] == pytest.approx(estimated, rel=0.1)
 
 
 def counter(folder: Path, name: str, value: int, largest: int = 1000) -> Path:

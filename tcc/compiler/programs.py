@@ -206,6 +206,8 @@ class Programs:
         aims = [self.asked.objective]
         if self.asked.objective == "size" and self.asked.level not in HOWEVER_SLOW:
             aims.append("latency")  # the smallest may turn out to be too slow
+        if self.asked.objective == "energy":
+            aims.append("latency")  # and so may what is estimated to take the least energy
         thens = dict.fromkeys(tuple(self._aimed(step, aim) for step in rest[:end]) for aim in aims)
         suffix = rest[end:]
         # What is left after pruning is fitted to the calibration data and looks better there than anywhere else:
@@ -230,9 +232,7 @@ class Programs:
         """The pass with this objective; one that was named with its options keeps them."""
         if not self.asked.level or not isinstance(step, Compress):
             return step
-        # Inside a program time stands for energy: what is estimated of it ranks whole programs.
-        inner = "latency" if objective == "energy" else objective
-        return ablation.without(replace(step, objective=inner), self.asked.without)
+        return ablation.without(replace(step, objective=objective), self.asked.without)
 
     def _stored(self, step: Pass) -> Pass:
         """The pass with those techniques only that change the file and not what runs."""

@@ -41,7 +41,8 @@ def in_joules(target: Target) -> tuple[Target, Target]:
     A roofline's time is the longer of the two; energy is their sum, so a program is priced under both.
     """
     known = joules()
-    idle = replace(target, launch_overhead=1e-18, single_thread=1.0, alignment=1, composed=FrozenMapping())
+    # A byte's joules are those of main memory: caches, which save time, are not in the numbers.
+    idle = replace(target, launch_overhead=1e-18, single_thread=1.0, alignment=1, composed=FrozenMapping(), caches=())
     computing = replace(
         idle, peak=FrozenMapping({dtype: 1 / each for dtype, each in known.operation.items()}), bandwidth=_FREE
     )

@@ -193,6 +193,29 @@ class Roofline:
         return part * self.target.peak[dtype]
 
 
+class Summed(Roofline):
+    """The prices of several targets added up: energy is what computing takes and what moving takes."""
+
+    def __init__(
+        self, targets: Sequence[Target], symbols: Mapping[str, int] | None = None, weights: float = math.inf
+    ) -> None:
+        super().__init__(targets[0], symbols, weights=weights)
+        self._each = [Roofline(target, symbols, weights=weights) for target in targets]
+        self.folded = sum(each.folded for each in self._each)
+
+    def price(
+        self,
+        operator: str,
+        attributes: Mapping[str, object],
+        inputs: Sequence[TensorType | None],
+        outputs: Sequence[TensorType | None],
+        constant_inputs: Sequence[bool] = (),
+    ) -> Price:
+        """The sum of the prices of one node."""
+        found = [each.price(operator, attributes, inputs, outputs, constant_inputs) for each in self._each]
+        return replace(found[0], seconds=sum(price.seconds for price in found))
+
+
 def _dtype(inputs: Sequence[TensorType | None], outputs: Sequence[TensorType | None]) -> str:
     """The type that a node computes in: that of its first float input, else of its first tensor."""
     first = ""

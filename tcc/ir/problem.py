@@ -46,16 +46,17 @@ BYTES_PRICE = 0.25
 
 @dataclass(frozen=True)
 class Weights:
-    """The objective: what a second, a byte, a node and the loss of a site count for."""
+    """The objective: what a second, a byte, a node, the loss of a site and, in seconds, a tie count for."""
 
     seconds: float = 1.0
     nbytes: float = 0.0
     nodes: float = 0.0
     loss: float = 0.0
+    ties: float = TIE
 
     def of(self, price: Price) -> float:
         """The price as one number."""
-        timed = price.seconds + TIE * price.ties
+        timed = price.seconds + self.ties * price.ties
         return self.seconds * timed + self.nbytes * price.nbytes + self.nodes * price.nodes
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tcc.cost_models.roofline import Roofline, unaware
+from tcc.cost_models import energy
+from tcc.cost_models.roofline import Roofline, Summed, unaware
 from tcc.diagnostics import Exit, TccError
 from tcc.ir import emission, importing, problem, translated
 from tcc.ir.calibration import Observation
@@ -36,7 +37,10 @@ _LOSS_PRICE = 0.05
 _OBJECTIVES = {
     "latency": Weights(1.0, 0.0, 0.0),
     "size": Weights(1e-9, 1.0, 0.0),
+    "energy": Weights(1.0, ties=1e-18),
 }
+_WORTH = {"latency": problem.BYTES_PRICE, "energy": 1e-3}
+"""What all bytes of a file are worth beside all its time, or all its energy: there, enough to tell equals apart."""
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Attempt:
         observed: what was seen of its values.
         evidence: for the techniques.
         wanted: techniques by name with their options; empty for all.
-        objective: ``latency`` or ``size``.
+        objective: ``latency``, ``size`` or ``energy``.
         slower: whether the program may be predicted slower than without alternatives.
         without: what is left out, to see what it contributes: techniques, and ``PARTS``.
     """
@@ -91,9 +95,13 @@ class Attempt:
     @cached_property
     def _choosing(self) -> Choosing:
         target = self.context.target
-        priced = unaware(target) if PRICES in self.without else target
         # Of the model as it came: what the choice makes of it must not move the prices of what it may choose.
-        prices = Roofline(priced, self.context.symbols, weights=self.evidence.model.parameter_bytes)
+        nbytes = self.evidence.model.parameter_bytes
+        if self.objective == "energy" and PRICES not in self.without:
+            # Joules stand in the place of seconds, in the budget of time too: what ships is held to time by measuring.
+            return Choosing(self.imported, self.frozen, Summed(energy.in_joules(target), self.context.symbols, nbytes))
+        priced = unaware(target) if PRICES in self.without else target
+        prices = Roofline(priced, self.context.symbols, weights=nbytes)
         return Choosing(self.imported, self.frozen, prices)
 
     def _extract(self, built: Problem) -> Choice:
@@ -115,8 +123,8 @@ class Attempt:
         weights, spent = _OBJECTIVES[self.objective], choosing.spent()
         plain = choosing.problem(weights, Budgets(nbytes=None))
         without = self._extract(plain).extraction
-        if self.objective == "latency" and spent.nbytes:
-            weights = replace(weights, nbytes=problem.BYTES_PRICE * without.price.seconds / spent.nbytes)
+        if (worth := _WORTH.get(self.objective)) and spent.nbytes:
+            weights = replace(weights, nbytes=worth * without.price.seconds / spent.nbytes)
         # The file's bytes are known to about a percent before it is written.
         most = min(spent.nbytes or math.inf, _MARGIN * self.context.max_bytes)
         budgets = replace(

@@ -55,7 +55,7 @@ class Compress(Pass):
 
     Args:
         techniques: names joined by ``+``; empty for all. A technique's own options follow it, each after a colon.
-        objective: ``latency`` or ``size``.
+        objective: ``latency``, ``size`` or ``energy``.
         slower: whether the program may be predicted slower than its input, as only ``-Oz`` allows.
         only: those of them that may be taken, joined by ``+``; empty for all. What is measured is measured for all.
         without: what is left out, to see what it contributes, joined by ``+``: techniques, ``hardware-prices`` (bit
