@@ -109,6 +109,17 @@ CASES: dict[str, str] = {
         e = Gather(table, x)  h = MatMul(e, w)  r = Relu(h)  t = Transpose<perm=[1,0]>(table)  y = MatMul(r, t) }""",
     "einsum": """g (float[B,6] x, float[6,2,5] w0, float[2,5,4] w1) => (float[B,4] y) {
         a = Einsum<equation="bi,ihd->bhd">(x, w0)  r = Relu(a)  y = Einsum<equation="bhd,hdo->bo">(r, w1) }""",
+    "experts_apart": """g (float[B,12] x, float[12,2] wr, float[12,8] u0, float[8,6] d0, float[12,10] u1,
+        float[10,6] d1, float[6,4] wo) => (float[B,4] y) { l = MatMul(x, wr)  p = Softmax(l)
+        p0, p1 = Split<axis=1, num_outputs=2>(p)
+        a0 = MatMul(x, u0)  r0 = Relu(a0)  o0 = MatMul(r0, d0)  a1 = MatMul(x, u1)  r1 = Relu(a1)  o1 = MatMul(r1, d1)
+        s0 = Mul(o0, p0)  s1 = Mul(o1, p1)  s = Add(s0, s1)  y = MatMul(s, wo) }""",
+    "experts_stacked": """g (float[B,12] x, float[12,4] wr, float[4,12,8] wu, float[4,12,8] wg, float[4,8,6] wd,
+        int64[1] one, int64[1] first, int64[1] last) => (float[B,6] y) { l = MatMul(x, wr)
+        best, at = TopK(l, one)  f = GreaterOrEqual(l, best)  c = Cast<to=1>(f)  p = Sigmoid(l)  k = Mul(p, c)
+        t = Transpose<perm=[1,0]>(k)  g0 = Unsqueeze(t, last)  x1 = Unsqueeze(x, first)
+        u = MatMul(x1, wu)  g = MatMul(x1, wg)  s = Sigmoid(g)  n = Mul(g, s)  h = Mul(u, n)  d = MatMul(h, wd)
+        w = Mul(d, g0)  y = ReduceSum<keepdims=0>(w, first) }""",
     "quantized": """g (float[1,3,4,4] x, float s, uint8 z, int8[8,3,1,1] w0, float[8] ws, int8[8] wz, float[4,8,1,1] w1)
         => (float[1,4,4,4] y) { q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)
         f = DequantizeLinear<axis=0>(w0, ws, wz)  a = Conv(d, f)  r = Relu(a)
@@ -131,10 +142,11 @@ NUMBERS: dict[str, dict[str, list[int] | int | float]] = {
     "group_norm": {"apart": [1, 4, -1], "back": [1, 12, 4, 4]},
     "lstm": {"flat": [0, 0, 16]},
     "gru": {"axis": [1]},
+    "experts_stacked": {"one": [1], "first": [0], "last": [2]},
     "quantized": {"s": 0.02, "z": 0},
 }  # fmt: skip
 
-OPSETS = {"strided_view": 11, "layer_norm": 18, "quantized": 13}
+OPSETS = {"strided_view": 11, "layer_norm": 18, "quantized": 13, "experts_apart": 18}
 
 
 def model(case: str, *, opset: int | None = None) -> onnx.ModelProto:

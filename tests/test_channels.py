@@ -11,6 +11,7 @@ import pytest
 from tcc import frontends
 from tcc.ir import channels
 from tcc.ir.channels.choosing import at_ratio
+from tcc.ir.channels.slicing import kept
 from tcc.ir.model import Model
 from tcc.passes.canonicalize import Canonicalize
 from tests import channel_models
@@ -21,6 +22,7 @@ SIZES = {
     "concat_slice_split": [4], "squeeze_excite": [2, 8], "flattened": [8, 10], "attention": [3, 4, 4],
     "computed_shapes": [3, 4], "grouped_queries": [2, 3, 4], "rotary": [4], "layer_norm": [8, 12],
     "written_out_norm": [12], "group_norm": [3, 4], "channel_softmax": [12], "pixel_shuffle": [6],
+    "experts_apart": [6, 8, 10], "experts_stacked": [8],
     "lstm": [8], "gru": [8], "tied_vocabulary": [12], "einsum": [2, 5], "quantized": [8],
 }  # fmt: skip
 """Units of each group, sorted."""
@@ -54,6 +56,15 @@ def test_the_slice_equals_the_mask(case: str) -> None:
 def test_the_groups_have_the_expected_units(case: str) -> None:
     groups, _ = found(case)
     assert sorted(group.size for group in groups.groups) == sorted(SIZES[case]), [g.text() for g in groups.groups]
+
+
+@pytest.mark.parametrize("case", ["grouped", "attention"])
+def test_groups_that_share_axes_leave_the_asked_part_of_each(case: str) -> None:
+    groups, _ = found(case)
+    keep = kept(halved(groups))
+    parts = [mask.mean() for (value, _), mask in keep.items() if value.const_value is not None and len(mask) >= 12]
+    assert len(parts) >= 2
+    assert all(0.35 <= part <= 0.6 for part in parts), parts
 
 
 def loaded(text: str, **numbers: Any) -> tuple[Model, list[dict[str, Any]]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tcc.ir.channels.groups import Group, Groups
+from tcc.ir.channels.links import Axis
 
 
 def at_ratio(
@@ -19,18 +20,21 @@ def at_ratio(
     """
     chosen: dict[Group, np.ndarray] = {}
     for members in groups.overlapping():
-        left = dict.fromkeys(members, 1.0)
+        # What is left of each shared axis: groups of a convolution share one with the units within them, in and out.
+        left: dict[int, dict[Axis, float]] = {i: {} for i in members}
         ordered = sorted(members, key=lambda i: (groups.groups[i].size, i))
         for i in ordered:
             group = groups.groups[i]
             kin = [j for j in members if j != i and _share(group, groups.groups[j])]
             later = [j for j in kin if ordered.index(j) > ordered.index(i)]
-            keep = min((1 - ratio) / left[i], 1.0)
+            shared = {key: left[i].get(key, 1.0) for j in kin for key in group.slices if key in groups.groups[j].slices}
+            keep = min((1 - ratio) / float(np.mean(list(shared.values()) or [1.0])), 1.0)
             share = 1 - (keep**0.5 if later else keep)
             removed = least(importance(group), share, group, minimum)
             chosen[group] = removed
             for j in later:
-                left[j] *= 1 - removed.mean()
+                for key in group.slices:
+                    left[j][key] = left[j].get(key, 1.0) * float(1 - removed.mean())
     return chosen
 
 
