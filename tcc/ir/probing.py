@@ -21,7 +21,7 @@ from tcc.ir.suffixes import Switches
 
 ERROR = 0.03
 """The relative error that a switch puts on its value: that of 6 bits or so, well above rounding, well below 1."""
-_SWITCH = "tcc_probe_step:"
+_SWITCH, _LOW, _HIGH = "tcc_probe_step:", "tcc_probe_low:", "tcc_probe_high:"
 _BODIES_OPSET = 11
 """From this opset on ONNX's checker and runtimes agree on branches without inputs."""
 
@@ -33,6 +33,16 @@ class Tap:
     value: str
     step: float
     error: float
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """One way to round a value: to multiples of ``step``, what lies outside ``low`` and ``high`` cut off to them."""
+
+    value: str
+    step: float
+    low: float = -math.inf
+    high: float = math.inf
 
 
 def taps(values: Iterable[str], observed: Mapping[str, Observation]) -> list[Tap]:
@@ -50,19 +60,21 @@ def taps(values: Iterable[str], observed: Mapping[str, Observation]) -> list[Tap
     return found
 
 
-def probe(model: Model, tapped: Sequence[Tap]) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
-    """The probe model: for each tap an input ``tcc_probe_step:<value>``, a scalar; 0 switches it off."""
+def probe(model: Model, values: Iterable[str]) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """The probe model: for each value inputs for the step and the two ends of its rounding; a step of 0 is none."""
     proto, weights = model.stripped_proto()
-    _put(proto, tapped)
+    _put(proto, list(values))
     return proto, weights
 
 
-def _put(proto: onnx.ModelProto, tapped: Sequence[Tap]) -> None:
-    insert(proto, [tap.value for tap in tapped], _tap)
+def _put(proto: onnx.ModelProto, values: Sequence[str]) -> None:
+    insert(proto, values, _tap)
     zero = helper.make_tensor("tcc_probe_zero", TensorProto.FLOAT, [], [0.0])
     proto.graph.initializer.append(zero)
     proto.graph.input.extend(
-        helper.make_tensor_value_info(_SWITCH + tap.value, TensorProto.FLOAT, []) for tap in tapped
+        helper.make_tensor_value_info(name + value, TensorProto.FLOAT, [])
+        for value in values
+        for name in (_SWITCH, _LOW, _HIGH)
     )
 
 
@@ -91,12 +103,14 @@ def insert(proto: onnx.ModelProto, values: Iterable[str], made: Callable[[str, s
 
 
 def _tap(name: str, after: str) -> list[onnx.NodeProto]:
-    """``after`` is ``name``, rounded to multiples of the step where that is not 0."""
-    step, inner = _SWITCH + name.removesuffix(":before"), after
+    """``after`` is ``name``, rounded to multiples of the step and cut off where that is not 0."""
+    plain, inner = name.removesuffix(":before"), after
+    step, low, high = _SWITCH + plain, _LOW + plain, _HIGH + plain
     rounded = [
         helper.make_node("Div", [name, step], [f"{inner}:steps"]),
         helper.make_node("Round", [f"{inner}:steps"], [f"{inner}:rounded"]),
-        helper.make_node("Mul", [f"{inner}:rounded", step], [f"{inner}:on"]),
+        helper.make_node("Mul", [f"{inner}:rounded", step], [f"{inner}:multiple"]),
+        helper.make_node("Clip", [f"{inner}:multiple", low, high], [f"{inner}:on"]),
     ]
     is_on = f"{step}:is_on"
     return [helper.make_node("Greater", [step, "tcc_probe_zero"], [is_on]), switch(name, after, is_on, rounded)]
@@ -135,13 +149,40 @@ def slopes(
     Raises:
         TccError: where the probe model does not run.
     """
-    if not tapped or model.opset < _BODIES_OPSET:
-        return {}
+    found = losses(model, [Rounding(tap.value, tap.step) for tap in tapped], feeds, varied, threads)
+    return {tap.value: loss / tap.error**2 for tap, loss in zip(tapped, found, strict=False)}
+
+
+def losses(
+    model: Model,
+    tried: Sequence[Rounding],
+    feeds: Sequence[Mapping[str, Any]],
+    varied: Sequence[float] = (),
+    threads: int = 1,
+) -> list[float]:
+    """The unexplained variance of the outputs that each rounding causes by itself; empty where none can be measured.
+
+    Args:
+        model: the original.
+        tried: roundings, of one value perhaps several.
+        feeds: inputs to measure on.
+        varied: ``Judge.varied`` of more data, for feeds that are too few to tell.
+        threads: how many runs there are at once.
+
+    Raises:
+        TccError: where the probe model does not run.
+    """
+    if not tried or model.opset < _BODIES_OPSET:
+        return []
     switches = Switches(
-        [(tap.value,) for tap in tapped],
-        lambda proto, which: _put(proto, [tapped[i] for i in which]),
-        lambda which: {_SWITCH + tapped[i].value: np.zeros((), np.float32) for i in which},
-        lambda i: {_SWITCH + tapped[i].value: np.asarray(tapped[i].step, dtype=np.float32)},
+        [(each.value,) for each in tried],
+        lambda proto, which: _put(proto, list(dict.fromkeys(tried[i].value for i in which))),
+        lambda which: {
+            name + tried[i].value: np.zeros((), np.float32) for i in which for name in (_SWITCH, _LOW, _HIGH)
+        },
+        lambda i: {
+            name + tried[i].value: np.asarray(number, dtype=np.float32)
+            for name, number in ((_SWITCH, tried[i].step), (_LOW, tried[i].low), (_HIGH, tried[i].high))
+        },
     )
-    found = suffixes.unexplained(model, switches, feeds, varied, threads)
-    return {tap.value: loss / tap.error**2 for tap, loss in zip(tapped, found, strict=True)}
+    return suffixes.unexplained(model, switches, feeds, varied, threads)

@@ -15,6 +15,7 @@ from tcc.ir.model import Model, tensor_type
 from tcc.ir.projecting import Curve
 from tcc.passes.base import Context
 from tcc.rewrites.lossy import Offer
+from tcc.rewrites.lossy._ranges import Chosen, candidates
 
 _OPERATIONS = 1e12
 """Arithmetic that a measurement may take; a core does it in about ten seconds."""
@@ -35,7 +36,8 @@ class Answers:
 
     def losses(self, offer: Offer) -> dict[str, float]:
         """Each site's loss, in unexplained variance; the square of its error where nothing was measured of it."""
-        return {site: self._loss(offer, site, error) for site, error in offer.error.items()}
+        measured = offer.measured
+        return {site: self._loss(offer, site, error) + measured.get(site, 0.0) for site, error in offer.error.items()}
 
     def _loss(self, offer: Offer, site: str, error: float) -> float:
         if (projection := offer.projections.get(site)) is not None and projection.values in self.curves:
@@ -79,6 +81,26 @@ class Measuring:
             value for site, value in offer.where.items() if value and not (value in known and _truncates(offer, site))
         ]
         return Answers(self._tried(lambda: self._slopes(wanted)), curves)
+
+    def ranges(self) -> dict[str, Chosen]:
+        """The best range of each value whose candidates are far apart; nothing of what the probe models do not run."""
+        tried = candidates(self.model.graph, self.observed, self.context.target.quantization)
+        every = [each for several in tried for candidate in several for each in candidate.roundings]
+        if not every:
+            return {}
+        feeds = self._part(len(every))
+        lost = iter(
+            self._tried(lambda: dict(enumerate(probing.losses(self.model, every, feeds, self.varied, self.context.threads)))).values()
+        )
+        found: dict[str, Chosen] = {}
+        for several in tried:
+            losses = [[next(lost, math.nan) for _ in candidate.roundings] for candidate in several]
+            sums = [sum(each) for each in losses]
+            best = min(range(len(several)), key=lambda i: sums[i])
+            if math.isfinite(sums[best]):
+                for each, loss in zip(several[best].roundings, losses[best], strict=True):
+                    found[each.value] = Chosen(several[best].method, loss)
+        return found
 
     def _tried(self, measure: Callable[[], dict[Key, Found]]) -> dict[Key, Found]:
         try:

@@ -16,6 +16,7 @@ from tcc.passes._attempt import Attempt
 from tcc.passes._prepared import Prepared, prepare
 from tcc.passes._sensitivity import Answers, Measuring
 from tcc.passes.base import Context, Effect, Pass, PassResult
+from tcc.rewrites.lossy._ranges import KEY
 
 _ROUNDS = 5
 """Programs that are measured before the pass gives up on lossy alternatives."""
@@ -39,6 +40,8 @@ _FULL = 0.75
 """The part of the budget from which on a program counts as having used it."""
 _RIGHT = 0.9
 """The part of the predicted loss from which on what was measured corrects nothing."""
+_STATIC = "static-int8"
+"""The technique that fixes ranges of activations."""
 _CLOSE = 0.5
 """The part of the budget below which the prediction did not stand in a program's way."""
 
@@ -124,6 +127,12 @@ class _Search:
                 message = "no loss is allowed, and any change of outputs that are no classifier's scores is one"
                 raise fail(Exit.UNSUPPORTED, "E0431", message, where=self.model.source)
             self.allowed = _TRUSTED
+        kept = self.known.evidence.kept
+        if self.context.calibration and KEY not in kept and self._is_offered(_STATIC):
+            kept[KEY] = self._measuring().ranges()
+
+    def _is_offered(self, technique: str) -> bool:
+        return technique not in self.options.without.split("+") and (not self.wanted or technique in self.wanted)
 
     def _attempt(self) -> Attempt:
         context, known = replace(self.context, max_loss=self.allowed), self.known
@@ -286,12 +295,12 @@ class _Search:
             return Answers()
         key = tuple(sorted(self.wanted.items())), self.options.without
         if key not in known.answers:
-            judge = known.expected.judge
-            measuring = Measuring(
-                known.model, known.observed, known.feeds, judge.varied, judge.samples, self.context
-            )  # fmt: skip
-            known.answers[key] = measuring.answers(attempt.offer)
+            known.answers[key] = self._measuring().answers(attempt.offer)
         return known.answers[key]
+
+    def _measuring(self) -> Measuring:
+        known, judge = self.known, self.known.expected.judge
+        return Measuring(known.model, known.observed, known.feeds, judge.varied, judge.samples, self.context)
 
     def _give_up(self) -> None:
         if self.record["rounds"]:

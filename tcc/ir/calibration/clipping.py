@@ -85,6 +85,12 @@ def _mean_square(seen: Histogram, levels: int, symmetric: bool) -> Range:  # noq
     return _best(seen, low * _SHRINK, np.full_like(_SHRINK, best.high), levels)
 
 
+def _halfway(seen: Histogram, levels: int, symmetric: bool) -> Range:  # noqa: FBT001
+    """Between the range with the smallest error and the extremes, the geometric mean of each side."""
+    near, far = _mean_square(seen, levels, symmetric), _extremes(seen, levels, symmetric)
+    return Range(-math.sqrt(near.low * min(far.low, near.low)), math.sqrt(near.high * max(far.high, near.high)))
+
+
 def _best(seen: Histogram, low: np.ndarray, high: np.ndarray, levels: int) -> Range:
     at = int(np.argmin(_noise(seen, low, high, levels)))
     return Range(float(low[at]), float(high[at]))
@@ -151,6 +157,7 @@ METHODS: dict[str, Callable[[Histogram, int, bool], Range]] = {
     "percentile": _percentile,
     "entropy": _entropy,
     "mse": _mean_square,
+    "halfway": _halfway,
     "aciq": _analytic,
 }
 """The methods by name."""

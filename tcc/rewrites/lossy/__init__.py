@@ -56,6 +56,7 @@ class Offer:
     error at several values has them, and their errors, in ``spread``.
     ``declined`` says for each node why it was not offered. ``options`` are the words that follow this technique's
     name in the pass's text.
+    ``measured`` is what the outputs lose by a part of a site, in unexplained variance; ``error`` is then the rest.
     """
 
     imported: Imported
@@ -72,6 +73,7 @@ class Offer:
     where: dict[str, str] = field(default_factory=dict)
     projections: dict[str, Projection] = field(default_factory=dict)
     spread: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
 
 
 def techniques() -> dict[str, ModuleType]:

@@ -56,12 +56,16 @@ class Unit:
 
 @dataclass
 class Values:
-    """The schemes of the values of a graph; values that data moves between have the same one."""
+    """The schemes of the values of a graph; values that data moves between have the same one.
+
+    ``methods`` names another method of finding the range for some of the values.
+    """
 
     graph: onnx_ir.Graph
     observed: Mapping[str, Observation]
     recipe: Quantization
     method: str = METHOD
+    methods: Mapping[str, str] = field(default_factory=dict)
     _groups: dict[onnx_ir.Value, int] = field(default_factory=dict)
     _schemes: dict[int, Scheme | None] = field(default_factory=dict)
     _members: dict[int, list[onnx_ir.Value]] = field(default_factory=dict)
@@ -90,16 +94,22 @@ class Values:
             self._schemes[number] = self._scheme(self._members[number])
         return self._schemes[number]
 
-    def _scheme(self, members: list[onnx_ir.Value]) -> Scheme | None:
+    def sources(self, v: onnx_ir.Value) -> tuple[str, ...]:
+        """The names of the values of a group that are not made by moving others of it."""
+        members = self._members.get(self._groups.get(v, -1), [])
         inside = set(members)
-        sources = [v for v in members if not _moved_from(v, inside)]
-        seen = [self.observed.get(v.name or "") for v in sources]
+        return tuple(each.name or "" for each in members if not _moved_from(each, inside))
+
+    def _scheme(self, members: list[onnx_ir.Value]) -> Scheme | None:
+        sources = self.sources(members[0])
+        method = next((self.methods[name] for name in sources if name in self.methods), self.method)
+        seen = [self.observed.get(name) for name in sources]
         if not all(o is not None and o.histogram.finite and o.histogram.total for o in seen):
             return None
         kept = Range(0.0, 0.0)
         for o in seen:
             assert o is not None
-            kept = kept.widened(range_of(o.histogram, self.method, symmetric=self.recipe.symmetric))
+            kept = kept.widened(range_of(o.histogram, method, symmetric=self.recipe.symmetric))
         if not kept.high > kept.low:
             return None
         made = activation_scheme(kept, self.recipe)

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,7 @@ from tcc.ir.calibration import Range
 from tcc.ir.tables import ABSENT
 from tcc.rewrites.lossy import Alternative, Offer, _rows
 from tcc.rewrites.lossy._measured import REDUCED, WHOLE, known, products, relative
+from tcc.rewrites.lossy._ranges import KEY, Chosen
 from tcc.rewrites.lossy._schemes import Scheme, Weight, activation_scheme, least_scale, quantize_weight
 from tcc.rewrites.lossy._units import (
     CURVED,
@@ -54,13 +57,31 @@ def offer(made: Offer) -> None:
     found = units(graph, recipe)
     able = frozenset(unit.node for unit in found if unit.node.op_type not in CURVED)
     able |= {node for node in graph if is_moving(node)}
-    kernels = _Kernels(made, Values(graph, made.observed, recipe, made.options[0] if made.options else METHOD), able)
+    kernels = _Kernels(made, _values(made), able, _readers(found))
     for unit in found:
         if refusal := kernels.offer(unit):
             made.declined[f"static-int8:{unit.node.name}"] = refusal
     for node in graph:
         if is_moving(node):
             kernels.move(node)
+
+
+def _values(made: Offer) -> Values:
+    """The schemes by the method that was asked for, or where none was by what the outputs were seen to lose."""
+    if made.options:
+        return Values(made.imported.graph, made.observed, made.target.quantization, made.options[0])
+    methods = {name: chosen.method for name, chosen in _chosen(made).items()}
+    return Values(made.imported.graph, made.observed, made.target.quantization, METHOD, methods)
+
+
+def _chosen(made: Offer) -> Mapping[str, Chosen]:
+    found: Mapping[str, Chosen] = {} if made.options else made.evidence.kept.get(KEY, {})
+    return found
+
+
+def _readers(found: Sequence[Unit]) -> Counter[onnx_ir.Value]:
+    """How many operators read each value."""
+    return Counter(v for unit in found for v in dict.fromkeys(unit.node.inputs) if v is not None)
 
 
 @dataclass
@@ -71,6 +92,9 @@ class _Kernels:
     values: Values
     integer: frozenset[onnx_ir.Node]
     """The nodes that may run on integers."""
+    readers: Counter[onnx_ir.Value]
+    lost: float = 0.0
+    """What the outputs were measured to lose by roundings of the unit that is being offered."""
 
     def offer(self, unit: Unit) -> str:
         """Offer one unit; why not, where it cannot be."""
@@ -82,6 +106,7 @@ class _Kernels:
             return "probabilities have no symmetric range"
         if node.op_type in {"Add", "Mul"} and feeds_softmax(output):
             return "the Softmax behind it answers differences that a mask's range rounds away"
+        self.lost = 0.0
         inputs, error = self._inputs(unit)
         if inputs is None:
             return "its inputs have no integer form"
@@ -95,14 +120,19 @@ class _Kernels:
         self.made.where[site] = output.name or ""
         if node.op_type in FLOAT_OUTPUT and unit.activation is None and not self._is_read_as_integers(output):
             self.made.alternatives.append(Alternative(site, number, result))
-            self.made.error[site] = math.sqrt(error)
+            self._known(site, error)
             return ""
         integers = _rows.rounded(self.made, result, output, scheme)
         back = _rows.dequantized(self.made, integers, output, scheme)
         whole = _rows.quantized(self.made, output, scheme)
         self.made.alternatives += [Alternative(site, number, back), Alternative(site, whole, integers)]
-        self.made.error[site] = math.sqrt(error + self._noise(output, scheme))
+        self._known(site, error + self._noise(output, scheme))
         return ""
+
+    def _known(self, site: str, square: float) -> None:
+        self.made.error[site] = math.sqrt(square)
+        if self.lost:
+            self.made.measured[site] = self.lost
 
     def _is_read_as_integers(self, v: onnx_ir.Value) -> bool:
         """Whether all that reads a value may run on integers: then rounding it saves them the pass."""
@@ -131,8 +161,16 @@ class _Kernels:
             return Scheme(self.values.recipe.activation, 1 / 256, int(info.min))
         return self.values.scheme(v)
 
-    def _noise(self, v: onnx_ir.Value, scheme: Scheme) -> float:
-        """The mean square error of a value's scheme, relative to its own mean square."""
+    def _noise(self, v: onnx_ir.Value, scheme: Scheme, readers: int = 1) -> float:
+        """The mean square error of a value's scheme, relative to its own mean square; 0 where the loss is measured.
+
+        Of what is measured each of the value's ``readers`` has its part: one rounding serves them all.
+        """
+        chosen = _chosen(self.made)
+        known = [chosen[name].loss for name in self.values.sources(v) if name in chosen]
+        if known:
+            self.lost += sum(known) / readers
+            return 0.0
         seen = self.made.observed[v.name or ""].histogram
         return calibration.noise(seen, scheme.kept) / seen.energy if seen.energy else 0.0
 
@@ -163,7 +201,7 @@ class _Kernels:
         if scheme is None:
             return None, 0.0
         inside = _rows.dequantized(self.made, _rows.quantized(self.made, v, scheme), v, scheme)
-        return inside, 0.0 if self._is_rounded_by_producer(v) else self._noise(v, scheme)
+        return inside, 0.0 if self._is_rounded_by_producer(v) else self._noise(v, scheme, max(1, self.readers[v]))
 
     def _is_rounded_by_producer(self, v: onnx_ir.Value) -> bool:
         """Whether a kernel gives a value as integers, so that the error is that one's."""
