@@ -18,9 +18,8 @@ from tcc.targets.target import Quantization
 
 KEY = "ranges"
 """Under which ``Evidence.kept`` holds the ``Chosen`` ranges by value."""
-_METHODS = (METHOD, "halfway", "minmax")
-_APART = 1.25
-"""How much wider one range has to be than another for both to be tried."""
+_METHODS = {METHOD: 0.0, "halfway": 1.5, "minmax": 1.1}
+"""The methods, and how much wider than the narrowest range another has to be to be tried too."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,8 @@ def _distinct(v: onnx_ir.Value, sources: tuple[str, ...], every: Mapping[str, Va
         if scheme is None:
             continue
         kept = scheme.kept
-        if kept.high - kept.low > _APART * width:
-            width = kept.high - kept.low
+        wide = kept.high - kept.low
+        width = width or wide
+        if not made or wide > _METHODS[method] * width:
             made.append(Candidate(method, tuple(Rounding(s, scheme.scale, kept.low, kept.high) for s in sources)))
     return made

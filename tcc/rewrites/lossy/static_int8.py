@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir
@@ -36,6 +36,8 @@ from tcc.rewrites.lossy._units import (
     units,
 )
 
+_SIDES = 2
+"""Who rounds a value: the kernel that makes it, and those that read it."""
 FIRST_OPSET = 10
 PER_AXIS_OPSET = 13
 
@@ -95,6 +97,8 @@ class _Kernels:
     readers: Counter[onnx_ir.Value]
     lost: float = 0.0
     """What the outputs were measured to lose by roundings of the unit that is being offered."""
+    offered: set[onnx_ir.Node] = field(default_factory=set)
+    """The nodes that have an integer form."""
 
     def offer(self, unit: Unit) -> str:
         """Offer one unit; why not, where it cannot be."""
@@ -126,7 +130,9 @@ class _Kernels:
         back = _rows.dequantized(self.made, integers, output, scheme)
         whole = _rows.quantized(self.made, output, scheme)
         self.made.alternatives += [Alternative(site, number, back), Alternative(site, whole, integers)]
-        self._known(site, error + self._noise(output, scheme))
+        self.offered |= {node} if unit.activation is None else {node, unit.activation}
+        part = 1.0 / _SIDES if self._is_read_as_integers(output) else 1.0
+        self._known(site, error + self._noise(output, scheme, part))
         return ""
 
     def _known(self, site: str, square: float) -> None:
@@ -161,18 +167,18 @@ class _Kernels:
             return Scheme(self.values.recipe.activation, 1 / 256, int(info.min))
         return self.values.scheme(v)
 
-    def _noise(self, v: onnx_ir.Value, scheme: Scheme, readers: int = 1) -> float:
-        """The mean square error of a value's scheme, relative to its own mean square; 0 where the loss is measured.
+    def _noise(self, v: onnx_ir.Value, scheme: Scheme, part: float) -> float:
+        """A unit's part of the mean square error of a value's scheme, relative to the value's own mean square.
 
-        Of what is measured each of the value's ``readers`` has its part: one rounding serves them all.
+        It is 0 where what the outputs lose by it was measured.
         """
         chosen = _chosen(self.made)
         known = [chosen[name].loss for name in self.values.sources(v) if name in chosen]
         if known:
-            self.lost += sum(known) / readers
+            self.lost += part * sum(known)
             return 0.0
         seen = self.made.observed[v.name or ""].histogram
-        return calibration.noise(seen, scheme.kept) / seen.energy if seen.energy else 0.0
+        return part * calibration.noise(seen, scheme.kept) / seen.energy if seen.energy else 0.0
 
     def _activate(self, activation: onnx_ir.Node, number: int) -> int:
         rest = [ABSENT if v is None else self.made.imported.numbers[v] for v in activation.inputs[1:]]
@@ -201,13 +207,15 @@ class _Kernels:
         if scheme is None:
             return None, 0.0
         inside = _rows.dequantized(self.made, _rows.quantized(self.made, v, scheme), v, scheme)
-        return inside, 0.0 if self._is_rounded_by_producer(v) else self._noise(v, scheme, max(1, self.readers[v]))
+        # One rounding serves the kernel that makes a value and all that read it, each of which may be chosen alone.
+        sides = _SIDES if self._is_rounded_by_producer(v) else 1
+        return inside, self._noise(v, scheme, 1.0 / (sides * max(1, self.readers[v])))
 
     def _is_rounded_by_producer(self, v: onnx_ir.Value) -> bool:
-        """Whether a kernel gives a value as integers, so that the error is that one's."""
+        """Whether a kernel may give a value as integers, so that a part of the error is that one's."""
         while (producer := v.producer()) is not None and is_moving(producer) and producer.inputs[0] is not None:
             v = producer.inputs[0]
-        return producer is not None and producer in self.integer
+        return producer is not None and producer in self.offered
 
     def _constant(self, v: onnx_ir.Value) -> tuple[int | None, float]:
         """A constant operand in the activations' type."""
