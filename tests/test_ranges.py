@@ -58,7 +58,7 @@ def compiled(model: onnx.ModelProto, data: np.ndarray, technique: str = "static-
 def test_an_outlier_that_the_outputs_need_stays_within_the_range() -> None:
     model, data = products(weight=3.0), samples(outlier=True)
     by_outputs, by_error = (compiled(model, data, name)["rounds"][0] for name in ("static-int8", "static-int8:mse"))
-    assert 5 * by_outputs["measured"] < by_error["measured"]
+    assert by_outputs["measured"] < 0.7 * by_error["measured"]
 
 
 def test_what_is_cut_off_is_foretold() -> None:
