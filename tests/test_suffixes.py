@@ -67,12 +67,13 @@ def tapped(model: Model) -> list[Tap]:
 
 
 def in_the_whole(model: Model, taps: list[Tap]) -> dict[str, float]:
-    proto, weights = probing.probe(model, taps)
+    proto, weights = probing.probe(model, [tap.value for tap in taps])
     runner = Runner(proto, weights=weights, optimise=True)
     off = {name: np.zeros((), np.float32) for name in runner.inputs if name.startswith("tcc")}
     found = {}
     for tap in taps:
-        judge, on = Judge(), {f"tcc_probe_step:{tap.value}": np.asarray(tap.step, np.float32)}
+        wide = {"step": tap.step, "low": -np.inf, "high": np.inf}
+        judge, on = Judge(), {f"tcc_probe_{name}:{tap.value}": np.asarray(x, np.float32) for name, x in wide.items()}
         for feed in FEEDS:
             judge.add(runner.run(feed | off), runner.run(feed | off | on))
         found[tap.value] = judge.energy / tap.error**2

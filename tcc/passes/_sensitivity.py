@@ -90,7 +90,9 @@ class Measuring:
             return {}
         feeds = self._part(2 * len(every))  # to tell ranges apart takes less than to know a slope
         lost = iter(
-            self._tried(lambda: dict(enumerate(probing.losses(self.model, every, feeds, self.varied, self.context.threads)))).values()
+            self._tried(
+                lambda: dict(enumerate(probing.losses(self.model, every, feeds, self.varied, self.context.threads)))
+            ).values()
         )
         found: dict[str, Chosen] = {}
         for several in tried:
