@@ -88,7 +88,7 @@ class Measuring:
         every = [each for several in tried for candidate in several for each in candidate.roundings]
         if not every:
             return {}
-        feeds = self._part(2 * len(every))  # to tell ranges apart takes less than to know a slope
+        feeds = self._part(2 * len(every), self.feeds)  # to tell ranges apart takes less than to know a slope
         lost = iter(
             self._tried(
                 lambda: dict(enumerate(probing.losses(self.model, every, feeds, self.varied, self.context.threads)))
