@@ -99,6 +99,25 @@ def test_with_the_rules_that_are_named_alone_the_node_is_made(tmp_path: Path) ->
         assert entry["operator"] in {node.op_type for node in left.graph.node}
 
 
+def test_rules_that_opened_the_way_are_named_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A Cast to the type that a product has stands between it and its bias."""
+    model = onnx.load(_gelu(tmp_path))
+    model.graph.node.insert(1, helper.make_node("Cast", ["product"], ["cast"], "cast", to=TensorProto.FLOAT))
+    model.graph.node[2].input[0] = "cast"
+    path, output = tmp_path / "cast.onnx", tmp_path / "out.onnx"
+    onnx.save(model, path)
+    assert _compile(path, output, "-q", f"--report={tmp_path / 'out.json'}") == Exit.DONE
+    nodes = json.loads((tmp_path / "out.json").read_text())["nodes"]
+    (gemm,) = (entry for entry in nodes.values() if entry["operator"] == "Gemm")
+    (step,) = gemm["steps"]
+    assert step["rules"] == ["matmul_bias_is_gemm"]
+    assert step["given"] == ["cast_to_own_type"]
+    assert gemm["of"] == ["product", "sum"]
+    capsys.readouterr()
+    assert cli.main(["explain", str(output), "sum"]) == Exit.DONE
+    assert "which rely on cast_to_own_type" in capsys.readouterr().out
+
+
 def test_siblings_and_nodes_that_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, output, report = tmp_path / "siblings.onnx", tmp_path / "out.onnx", tmp_path / "r.json"
     onnx.save(test_siblings.model("Conv", 17, (4, 4, 8, 16)), path)

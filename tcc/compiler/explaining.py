@@ -55,6 +55,19 @@ def _producers(form: Snapshot) -> dict[str, onnx.NodeProto]:
 
 
 @dataclass
+class _Step:
+    """What a pass did for a node: the rules whose matches made it, and those that opened the way for them."""
+
+    rules: dict[str, None] = field(default_factory=dict)
+    given: dict[str, None] = field(default_factory=dict)
+
+    def entry(self) -> dict[str, Any]:
+        """For the report."""
+        given = [rule for rule in self.given if rule not in self.rules]
+        return {"rules": list(self.rules)} | ({"given": given} if given else {})
+
+
+@dataclass
 class _History:
     """The forms of a model, each as its nodes by what they compute, and the passes between them."""
 
@@ -70,14 +83,12 @@ class _History:
 
     def of(self, output: str, at: int) -> tuple[list[dict[str, Any]], list[str]]:
         """The steps that made a value, the last one last, and the nodes of the input that they started from."""
-        steps: dict[str, dict[str, None]] = {}
+        steps: dict[str, _Step] = {}
         leaves: dict[str, None] = {}
         self._follow(output, at, steps, leaves, set())
-        return [{"pass": text, "rules": list(rules)} for text, rules in steps.items()], list(leaves)
+        return [{"pass": text} | step.entry() for text, step in steps.items()], list(leaves)
 
-    def _follow(
-        self, output: str, at: int, steps: dict[str, dict[str, None]], leaves: dict[str, None], seen: set[Any]
-    ) -> None:
+    def _follow(self, output: str, at: int, steps: dict[str, _Step], leaves: dict[str, None], seen: set[Any]) -> None:
         if (output, at) in seen or output not in self.forms[at]:
             return
         seen.add((output, at))
@@ -90,13 +101,15 @@ class _History:
             for source in entry["of"]:
                 self._follow(source, at - 1, steps, leaves, seen)
             if entry["rules"]:
-                steps.setdefault(text, {}).update(dict.fromkeys(entry["rules"]))
+                step = steps.setdefault(text, _Step())
+                step.rules.update(dict.fromkeys(entry["rules"]))
+                step.given.update(dict.fromkeys(entry.get("given", ())))
             elif not entry["of"]:
-                steps.setdefault(text, {})
+                steps.setdefault(text, _Step())
             return
         before, node = self.forms[at - 1].get(output), self.forms[at][output]
         if before is None or before.op_type != node.op_type:
-            steps.setdefault(text, {})
+            steps.setdefault(text, _Step())
         self._follow(output, at - 1, steps, leaves, seen)
 
 
@@ -196,5 +209,7 @@ def lines(entry: Mapping[str, Any], algebra: Mapping[str, str]) -> Iterator[str]
         yield f"  {step['pass']}"
         for rule in step["rules"]:
             yield f"    {rule}: {algebra[rule]}" if rule in algebra else f"    {rule}"
+        if given := step.get("given"):
+            yield f"    which rely on {', '.join(given)}"
     if entry["of"]:
         yield f"  made of {', '.join(entry['of'])}"

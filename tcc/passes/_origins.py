@@ -60,6 +60,8 @@ class Origins:
             numbers = origin.numbers or self.read.frozen.classes[c].numbers[:1]
             names = dict.fromkeys(name for n in numbers if (name := self._names[n]))
             self._found[c] = {"rules": list(origin.rules), "of": list(names)}
+            if origin.given:
+                self._found[c]["given"] = list(origin.given)
         elif number is not None:
             self._found[c] = {"rules": [], "of": [self._names[number]]}
         else:
