@@ -164,6 +164,39 @@ def test_libraries_compute_what_onnxruntime_does(name: str, tmp_path: Path) -> N
     assert np.abs(outputs[0] - outputs[1]).max() > 1e-2 * np.abs(outputs[0]).max()
 
 
+LARGE: dict[str, tuple[list[onnx.NodeProto], list[int], dict[str, np.ndarray]]] = {
+    "convolutions": (
+        [conv("c", "x", "w", "h", pads=[1, 1, 1, 1]), helper.make_node("Relu", ["h"], ["r"]),
+         conv("d", "r", "d", "q", pads=[1, 1, 1, 1], group=32), conv("p", "q", "p", "m"),
+         helper.make_node("Add", ["m", "r"], ["a"]), helper.make_node("Sigmoid", ["a"], ["y"])],
+        [1, 8, 33, 29], {"w": normal(32, 8, 3, 3), "wb": normal(32), "d": normal(32, 1, 3, 3), "db": normal(32),
+                         "p": normal(32, 32, 1, 1), "pb": normal(32)},
+    ),
+    "products": (
+        [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Add", ["h", "b"], ["a"]),
+         helper.make_node("Transpose", ["a"], ["t"], perm=[0, 2, 1]), helper.make_node("MatMul", ["a", "t"], ["y"])],
+        [2, 131, 64], {"w": normal(64, 160), "b": normal(160)},
+    ),
+}  # fmt: skip
+
+
+@needs_tvm
+@pytest.mark.parametrize("name", LARGE)
+def test_several_threads_compute_the_same(name: str, tmp_path: Path) -> None:
+    nodes, shape, weights = LARGE[name]
+    source = saved(tmp_path / "m.onnx", nodes, shape, weights)
+    chosen = backends.backend("tvm")
+    made = [chosen.lower(frontends.load(source), tmp_path / f"m{n}.so", Settings(threads=n)) for n in (1, 3)]
+    assert [one.facts["threads"] for one in made] == [1, 3]
+    assert not made[1].facts["default_schedules"]
+    assert [b"__TVMBackendParallelLaunch" in one.files[0].read_bytes() for one in made] == [False, True]
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    (alone,), (spread,) = (chosen.load(o.files[0], threads=n).run({"x": x}) for n, o in zip((1, 3), made, strict=True))
+    assert (alone == spread).all()
+    expected = onnxruntime.InferenceSession(source).run(None, {"x": x})[0]
+    assert np.abs(spread - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
 @needs_tvm
 def test_the_library_says_what_it_takes(digits: Path, tmp_path: Path) -> None:
     result = tcc.compile(digits / "digits.onnx", 2, emit="tvm", output=tmp_path / "d.so")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx
@@ -34,8 +34,10 @@ class Built:
     failed: list[str] = field(default_factory=list)
 
 
-def build(model: onnx.ModelProto, mcpu: str, triple: str = "", *, defaults: bool = False) -> Built:
+def build(model: onnx.ModelProto, mcpu: str, triple: str = "", *, threads: int = 1, defaults: bool = False) -> Built:
     """Compile a model whose shapes are fixed; ``defaults`` leaves everything to TVM's own schedules.
+
+    With several ``threads`` large kernels are spread over as many as the library then runs on.
 
     Raises:
         TccError: exit UNSUPPORTED where TVM's importer has no such operator or form of it.
@@ -45,7 +47,7 @@ def build(model: onnx.ModelProto, mcpu: str, triple: str = "", *, defaults: bool
     mcpu = mcpu or str(tvm.get_global_func("target.llvm_get_system_cpu")())
     target = tvm.target.Target({"kind": "llvm", "mcpu": mcpu, **({"mtriple": triple} if triple else {})})
     features = tvm.get_global_func("target.llvm_get_cpu_features")(target)
-    chip = _tvm_tiles.processor(mcpu, triple, set(map(str, features)))
+    chip = replace(_tvm_tiles.processor(mcpu, triple, set(map(str, features))), threads=threads)
     try:
         module = from_onnx(model, {port["name"]: port["shape"] for port in inputs}, sanitize_input_names=True)
     except Exception as error:

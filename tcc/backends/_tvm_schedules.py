@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
 from tcc.backends._tvm_kernels import ACCUMULATE, DEPTHWISE, FLAT, OUT, PACK, PAD, ROWS
@@ -77,6 +78,7 @@ def _anchored(schedule: Any, chip: Processor) -> None:
     inner = _tiled(schedule, last, rows, columns, is_flat=bool(block.annotations[FLAT]))
     schedule.compute_at(accumulate, inner, preserve_unit_loops=True)
     schedule.set_scope(accumulate, 0, "local")
+    _spread(schedule, last, chip, len(schedule.get_loops(last)) - 2)
     loops = schedule.get_loops(accumulate)
     reduced = loops[-reductions:]
     row, column = loops[-2 - reductions : -reductions]
@@ -89,6 +91,30 @@ def _anchored(schedule: Any, chip: Processor) -> None:
         schedule.vectorize(lanes)
         schedule.unroll(outer)
         schedule.unroll(row)
+    for helper in sorted({PAD, PACK} & _names(schedule)):
+        block = schedule.get_sblock(helper)
+        _spread(schedule, block, chip, len(schedule.get_loops(block)) - 1)
+
+
+_SPREAD = 16384
+"""Elements of a result from which on a kernel is worth several threads: starting them takes some microseconds."""
+
+
+def _spread(schedule: Any, block: Any, chip: Processor, most: int) -> None:
+    """Spread the leading loops of a block over threads, ``most`` of them at most and as few as that takes."""
+    loops = schedule.get_loops(block)
+    if chip.threads == 1 or math.prod(_extent(schedule, loop) for loop in loops) < _SPREAD:
+        return
+    parts = 1
+    for count, loop in enumerate(loops[:most], 1):
+        parts *= _extent(schedule, loop)
+        if parts >= _WAYS * chip.threads:
+            schedule.parallel(schedule.fuse(*loops[:count]) if count > 1 else loop)
+            return
+
+
+_WAYS = 2
+"""Parts for each thread at least, so that one that comes late does not keep the others waiting for all of its own."""
 
 
 def _registers(schedule: Any, block: Any, reduced: Any) -> None:
@@ -141,6 +167,7 @@ def _depthwise(schedule: Any, chip: Processor) -> None:
     schedule.reorder(down, across, inside, lanes)
     schedule.compute_at(accumulate, across, preserve_unit_loops=True)
     schedule.set_scope(accumulate, 0, "local")
+    _spread(schedule, last, chip, len(schedule.get_loops(last)) - 2)
     *_, row, column, high, wide = schedule.get_loops(accumulate)
     outer, lanes = schedule.split(column, [None, chip.lanes])
     schedule.reorder(high, wide, row, outer, lanes)
@@ -165,6 +192,7 @@ def _plain(schedule: Any, chip: Processor) -> None:
             _reduction(schedule, block, chip)
         elif loops := schedule.get_loops(block):
             _vectorized(schedule, loops[-1], chip)
+            _spread(schedule, block, chip, len(loops) - 1)
 
 
 def _reduction(schedule: Any, block: Any, chip: Processor) -> None:

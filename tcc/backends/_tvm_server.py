@@ -35,12 +35,17 @@ class Server:
         model = onnx.load(source)
         options = settings["options"]
         built = _tvm_build.build(
-            model, options["mcpu"], options.get("triple", ""), defaults=options.get("defaults", False)
+            model,
+            options["mcpu"],
+            options.get("triple", ""),
+            threads=settings["threads"],
+            defaults=options.get("defaults", False),
         )
         compiler = {"cc": options["compiler"]} if options.get("compiler") else {}
         built.library.export_library(output, **compiler)
         facts = {
             "tvm": self._tvm.__version__, "mcpu": built.mcpu, "triple": options["triple"],
+            "threads": settings["threads"],
             "own_schedules": built.own, "default_schedules": built.failed,
             "build_seconds": time.perf_counter() - started,
         }  # fmt: skip

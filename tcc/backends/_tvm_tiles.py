@@ -14,7 +14,7 @@ class Processor:
     ``lanes`` are the float32 elements of a vector register, ``registers`` their number, ``fused`` the multiply-adds
     issued a clock, ``loads`` the vector loads a clock; ``l1`` and ``l2`` bytes of the caches of one core, and
     ``l2_rate``, ``l3_rate`` the bytes a clock that come from the second level and from beyond; ``ways`` is the
-    associativity of the first.
+    associativity of the first; ``threads`` is how many of its cores a kernel is spread over.
     """
 
     lanes: int
@@ -27,6 +27,7 @@ class Processor:
     l3_rate: float = 12.0
     latency: int = 4
     ways: int = 8
+    threads: int = 1
 
 
 _PAGE = 4096
