@@ -111,3 +111,54 @@ def test_an_output_that_is_declared_wrongly_is_told_and_kept(level: int) -> None
     x = np.arange(6, dtype=np.float32).reshape(1, 6)
     session = onnxruntime.InferenceSession(result.to_proto().SerializeToString())
     np.testing.assert_array_equal(session.run(["y"], {"x": x})[0], x.reshape(1, 3, 2))
+
+
+def decided_by_a_size() -> onnx.ModelProto:
+    """Two branches of which a size decides that is a number, in a shape of which another is none; one inside it too."""
+    inner = [
+        helper.make_graph([helper.make_node(operator, ["t"], [f"{key}_in"], f"{key}_inner")], key, [],
+                          [helper.make_tensor_value_info(f"{key}_in", TensorProto.FLOAT, None)])
+        for key, operator in (("then_branch", "Neg"), ("else_branch", "Abs"))
+    ]  # fmt: skip
+    taken = helper.make_graph(
+        [
+            helper.make_node("Relu", ["x"], ["t"], "relu"),
+            helper.make_node("If", ["never"], ["taken"], "inner", then_branch=inner[0], else_branch=inner[1]),
+        ],
+        "taken", [], [helper.make_tensor_value_info("taken", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array(False), "never")],
+    )  # fmt: skip
+    other = helper.make_graph([helper.make_node("Identity", ["x"], ["left"], "left")], "other", [],
+                              [helper.make_tensor_value_info("left", TensorProto.FLOAT, None)])  # fmt: skip
+    graph = helper.make_graph(
+        [
+            helper.make_node("Shape", ["x"], ["s"], "shape"),
+            helper.make_node("Gather", ["s", "at"], ["one"], "size"),
+            helper.make_node("Squeeze", ["one", "zero"], ["scalar"], "scalar"),
+            helper.make_node("Cast", ["scalar"], ["decided"], "flag", to=TensorProto.BOOL),
+            helper.make_node("If", ["decided"], ["y"], "outer", then_branch=taken, else_branch=other),
+        ],
+        "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, "batch", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, "batch", 4])],
+        [numpy_helper.from_array(np.array([-3]), "at"), numpy_helper.from_array(np.array([0]), "zero")],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_branches_that_a_size_decides_are_taken(level: int) -> None:
+    result = tcc.compile(decided_by_a_size(), opt_level=level, target="jetson", measure=False)
+    assert "If" not in result.model.operator_counts
+    assert result.report["result"]["nodes"] <= 2
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    session = onnxruntime.InferenceSession(result.to_proto().SerializeToString())
+    np.testing.assert_array_equal(session.run(["y"], {"x": x})[0], np.maximum(x, 0))
+
+
+def test_branches_inside_a_body_are_taken() -> None:
+    proto = decided_by_a_size()
+    proto.graph.input.append(helper.make_tensor_value_info("chosen", TensorProto.BOOL, []))
+    proto.graph.node[-1].input[0] = "chosen"
+    result = tcc.compile(proto, opt_level=1, target="jetson", measure=False)
+    outer = next(node for node in result.model.graph if node.op_type == "If")
+    assert [node.op_type for node in outer.attributes["then_branch"].as_graph()] == ["Relu", "Abs"]

@@ -19,6 +19,8 @@ from tcc.ir.values import constant_value
 from tcc.passes.base import Context, Effect, Pass, PassResult
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import onnx
 
 _QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
@@ -130,16 +132,41 @@ _MOVEMENT = frozenset(
 
 
 def _static_shape(node: onnx_ir.Node) -> np.ndarray | None:
-    if node.domain or node.op_type not in {"Shape", "Size"} or node.inputs[0] is None:
+    """The sizes that a node computes, where they are numbers: those of a tensor, or some of them."""
+    if node.domain or not node.inputs or node.inputs[0] is None:
+        return None
+    if node.op_type == "Size":
+        kind = tensor_type(node.inputs[0])
+        return np.array(math.prod(kind.sizes({})), np.int64) if kind is not None and kind.is_static else None
+    if node.op_type == "Gather":
+        # Of several sizes one may be a number, although the others are not: exporters ask for one to decide an If.
+        return _gathered(node, _sizes(node.inputs[0].producer()))
+    sizes = _sizes(node)
+    wanted = [size for size in sizes or () if isinstance(size, int)]
+    return np.array(wanted, np.int64) if sizes is not None and len(wanted) == len(sizes) else None
+
+
+def _sizes(node: onnx_ir.Node | None) -> Sequence[int | str | None] | None:
+    """What a Shape gives, as far as it is known."""
+    if node is None or node.op_type != "Shape" or node.domain or node.inputs[0] is None:
         return None
     kind = tensor_type(node.inputs[0])
     if kind is None or kind.shape is None:
         return None
-    if node.op_type == "Size":
-        return np.array(math.prod(kind.sizes({})), np.int64) if kind.is_static else None
     start, end = (node.attributes[n].as_int() if n in node.attributes else None for n in ("start", "end"))
-    wanted = kind.shape[slice(start, end)]
-    return np.array(wanted, np.int64) if all(isinstance(d, int) for d in wanted) else None
+    return kind.shape[slice(start, end)]
+
+
+def _gathered(node: onnx_ir.Node, sizes: Sequence[int | str | None] | None) -> np.ndarray | None:
+    indices = None if node.inputs[1] is None else node.inputs[1].const_value
+    if sizes is None or indices is None or indices.size > len(sizes):
+        return None
+    at = indices.numpy()
+    if at.size == 0 or at.min() < -len(sizes) or at.max() >= len(sizes):
+        return None
+    wanted = [sizes[i] for i in at.reshape(-1)]
+    numbers = [size for size in wanted if isinstance(size, int)]
+    return np.array(numbers, np.int64).reshape(at.shape) if len(numbers) == len(wanted) else None
 
 
 def _compute(
