@@ -12,6 +12,7 @@ import tcc
 from tcc.frontends import load
 from tcc.ir import facts
 from tcc.ir.inference import annotate
+from tcc.ir.model import tensor_type
 
 
 def shape_in(dtype: int) -> onnx.ModelProto:
@@ -162,3 +163,28 @@ def test_branches_inside_a_body_are_taken() -> None:
     result = tcc.compile(proto, opt_level=1, target="jetson", measure=False)
     outer = next(node for node in result.model.graph if node.op_type == "If")
     assert [node.op_type for node in outer.attributes["then_branch"].as_graph()] == ["Relu", "Abs"]
+
+
+def test_a_shape_of_known_length_tells_a_rank() -> None:
+    """As paddle2onnx flattens images of any size: two of their sizes, and the rest."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv", strides=[2, 2]),
+        helper.make_node("Shape", ["c"], ["s"], "shape"),
+        helper.make_node("Slice", ["s", "zero", "two"], ["kept"], "slice"),
+        helper.make_node("Concat", ["kept", "rest"], ["target"], "concat", axis=0),
+        helper.make_node("Reshape", ["c", "target"], ["flat"], "flatten"),
+        helper.make_node("Transpose", ["flat"], ["t"], "transpose", perm=[0, 2, 1]),
+        helper.make_node("Softmax", ["t"], ["y"], "softmax", axis=2),
+    ]
+    arrays = {
+        "w": np.ones((4, 3, 2, 2), np.float32), "zero": np.array([0]), "two": np.array([2]), "rest": np.array([-1]),
+    }  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "v"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "hv", 4])],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )  # fmt: skip
+    model = load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=8))
+    annotate(model)
+    kinds = {v.name: tensor_type(v) for node in model.graph for v in node.outputs}
+    assert [kind.rank for name in ("flat", "t") if (kind := kinds[name]) is not None] == [3, 3]

@@ -52,6 +52,11 @@ def annotate(model: Model, proto: onnx.ModelProto | None = None) -> Annotation:
         output.type.tensor_type.ClearField("shape")
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+        # Each round tells what lies between one Reshape to a computed shape and the next.
+        for _ in range(_RANKED_ROUNDS):
+            if not _state_ranks(proto, inferred):
+                break
+            inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError):
         return Annotation()
     _read_graph(model.graph, inferred.graph)
@@ -108,6 +113,28 @@ def _unpack(graph: onnx.GraphProto) -> None:
         node.op_type, node.domain = "MatMul", ""
         del node.attribute[:]
         node.input[1:] = [weight]
+
+
+_RANKED_ROUNDS = 32
+
+
+def _state_ranks(proto: onnx.ModelProto, inferred: onnx.ModelProto) -> bool:
+    """State the rank of what is reshaped to a shape of known length, which ONNX's inference leaves open."""
+    types = {v.name: v.type.tensor_type for v in [*inferred.graph.input, *inferred.graph.value_info]}
+    stated = {v.name for v in [*proto.graph.value_info, *proto.graph.output]}
+    found = False
+    for node in proto.graph.node:
+        if node.op_type != "Reshape" or node.domain not in {"", "ai.onnx"} or len(node.input) < 2:
+            continue
+        made, sizes = types.get(node.output[0]), types.get(node.input[1])
+        if made is None or made.HasField("shape") or node.output[0] in stated:
+            continue
+        if sizes is None or len(sizes.shape.dim) != 1 or not sizes.shape.dim[0].HasField("dim_value"):
+            continue
+        rank = [None] * sizes.shape.dim[0].dim_value
+        proto.graph.value_info.append(helper.make_tensor_value_info(node.output[0], made.elem_type, rank))
+        found = True
+    return found
 
 
 def _add_probes(proto: onnx.ModelProto) -> list[str]:
