@@ -146,3 +146,18 @@ def test_a_newer_opset_may_need_the_rules_of_the_model_s_own_first() -> None:
     assert result.model.operator_counts["Attention"] == 1
     assert result.model.operator_counts["Gelu"] == 1
     assert _opset(result) == 23
+
+
+def test_what_is_filled_to_a_shape_has_its_sizes() -> None:
+    """A bias of relative positions goes through a tensor filled to the shape of the positions, as T5 writes it."""
+    draw = Draw(np.random.default_rng(3), opset=18)
+    q, k, v = (draw.input_of(draw.array((2, 4, 5, 8)), names=["batch", 4, "seq", 8]) for _ in range(3))
+    scores = draw.node("MatMul", q, draw.node("Transpose", k, perm=[0, 1, 3, 2]))
+    seen = draw.input_of(np.ones((5, 5), np.int64), names=["seq", "seq"])
+    most = numpy_helper.from_array(np.array([3], np.int64))
+    capped = draw.node("Min", seen, draw.node("ConstantOfShape", draw.node("Shape", seen), value=most))
+    table = draw.constant(draw.array((4, 4)))
+    bias = draw.node("Transpose", draw.node("Gather", table, capped, axis=0), perm=[2, 0, 1])
+    bias = draw.node("Unsqueeze", bias, draw.constant(np.array([0], np.int64)))
+    mixed = draw.node("MatMul", draw.node("Softmax", draw.node("Add", scores, bias), axis=-1), v)
+    assert tcc.compile(draw.model(mixed), 2).model.operator_counts["Attention"] == 1

@@ -13,6 +13,7 @@ from tcc.ir.fact_functions import (
     infer_output,
     is_coefficient,
     is_deterministic,
+    is_filling,
     is_fixed,
     is_single,
     kind_of_literal,
@@ -88,6 +89,7 @@ from tcc.ir.symbolic import (
     concatenated,
     counted,
     expanded,
+    filled,
     flattened,
     joined,
     reshaped,
@@ -133,8 +135,13 @@ def sizes(t: Tensor, s: String) -> Iterator[RewriteOrRule]:
     yield rule(eq(t).to(dimension_scalar(s))).then(set_(known(t)).to(size_of_symbol(s, 0)))
 
 
-def _symbolic_shape(t: Tensor, x: Tensor, a: String, k: String, n: String) -> Iterator[RewriteOrRule]:
+def _symbolic_shape(
+    t: Tensor, x: Tensor, y: Tensor, a: String, k: String, s: String, n: String
+) -> Iterator[RewriteOrRule]:
     yield rule(eq(t).to(Shape(x, a)), eq(k).to(kind(x)), *given(n, shape_of(k, a))).then(set_(known(t)).to(n))
+    # What is filled is of no typed operator: its value is an attribute that is a tensor.
+    made = eq(t).to(project(opaque(a, cons(y, nil())), 0)), is_filling(a)
+    yield rule(*made, eq(k).to(kind(t)), eq(s).to(known(y)), *given(n, filled(k, s))).then(set_(kind(t)).to(n))
 
 
 def _symbolic_range(

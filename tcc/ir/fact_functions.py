@@ -120,6 +120,12 @@ def moves_nothing(permutation: str, before: str) -> bool:
 
 
 @condition
+def is_filling(key: str) -> bool:
+    """Whether an opaque node is a ConstantOfShape."""
+    return key.startswith("::ConstantOfShape:")
+
+
+@condition
 def is_deterministic(key: str) -> bool:
     """Whether an opaque node has the same outputs for the same inputs."""
     return is_pure(key)

@@ -166,6 +166,15 @@ def _left(all_sizes: list[Dimension], others: list[Dimension]) -> Dimension:
 
 
 @text_function
+def filled(kind: str, shape: str) -> str:
+    """The type of a ConstantOfShape of this shape, its element type as it is known already."""
+    before, target = parse_kind(kind), _entries(shape)
+    if before is None or target is None or not all(sums.never_negative(entry) for entry in target):
+        return DECLINED
+    return str(TensorType(before.dtype, tuple(target)))
+
+
+@text_function
 def joined(attributes: str, kinds: str) -> str:
     """The type of a Concat; ``kinds`` ends each type with a bar."""
     found = [parse_kind(text) for text in kinds.split("|")[:-1]]
