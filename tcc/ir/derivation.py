@@ -32,43 +32,32 @@ class Origin:
 
 
 class Recorder:
-    """Notes what each command matches in an e-graph, once it is saturated; what is in the e-graph stays as it is."""
+    """Notes what each command matches while they run; what is in the e-graph, and when it is saturated, stays as it is.
+
+    A match of an iteration may be none at the end: types become more precise, and some rules hide what they match.
+    """
 
     def __init__(self, egraph: EGraph) -> None:
         self._recording = Recording(egraph, _RECORD)
-        self._egraph = egraph
         self._commands: dict[int, Command] = {}
         egraph.extend(_RECORD, ())
-        egraph.extend(_SUBSUMING, ())
-        self._early = Recording(egraph, _SUBSUMING)
 
     def add(self, queries: Iterable[Query]) -> None:
-        """Take commands that the engine is given; those that hide what they match are noted from now on."""
+        """Take commands that the engine is given."""
         for query in queries:
             made, number = command(query), len(self._commands)
             self._commands[number] = made
-            asked = (*made.structure, *made.conditions)
-            target = self._early if ":subsume" in query.text else self._recording
-            target.add(number, asked, tuple(made.sorts), made.sorts)
+            self._recording.add(number, (*made.structure, *made.conditions), tuple(made.sorts), made.sorts)
 
-    @property
-    def schedule(self) -> str:
-        """What has to run before each iteration."""
-        return f"(run {_SUBSUMING})"
-
-    def finish(self) -> None:
-        """Note the matches of all commands."""
+    def note(self) -> None:
+        """Note what matches now, and has not been noted."""
         self._recording.run()
 
     def matches(self, read: ReadOut) -> Iterator[tuple[Command, Binding]]:
         """Every match, in a fixed order."""
         for number, made in self._commands.items():
-            for recording in (self._recording, self._early):
-                for binding in recording.matches(number, tuple(made.sorts), made.sorts, read):
-                    yield made, binding
-
-
-_SUBSUMING = "early"
+            for binding in self._recording.matches(number, tuple(made.sorts), made.sorts, read):
+                yield made, binding
 
 
 @dataclass

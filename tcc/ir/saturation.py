@@ -137,9 +137,10 @@ class Saturating:
         if not self.given:
             return Saturation("saturated", 0)
         start, before = time.monotonic(), self.egraph.size()
-        noting = "" if self.recorder is None else self.recorder.schedule
         for iteration in range(1, limits.iterations + 1):
-            changed, matched = self.egraph.matched(f"(seq {noting} (run {_RULES}) {facts})")
+            if self.recorder is not None:
+                self.recorder.note()
+            changed, matched = self.egraph.matched(f"(seq (run {_RULES}) {facts})")
             if not changed:
                 return Saturation("saturated", iteration)
             for name in sorted(matched & self.given.keys()):

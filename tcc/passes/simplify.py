@@ -159,8 +159,6 @@ class _GraphRun:
     def run(self) -> tuple[bool, dict[str, Any]]:
         """Write the cheapest program that the rules allow into the graph; whether it did, and what there is to say."""
         imported, saturating = self.imported, self.saturating
-        if saturating.recorder is not None:
-            saturating.recorder.finish()
         told = self._declines()
         read = read_out(imported.egraph)
         frozen = read.frozen
