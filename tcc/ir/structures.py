@@ -16,6 +16,9 @@ MEAN = "mean"
 """The kernel that averages each channel over a window."""
 FILLED = "filled "
 """What the text of a constant begins with all of whose elements are the number that follows."""
+BLOCKS = "blocks "
+"""What the text of a mask over a kernel's channels begins with: how many blocks of them there are, and for how many
+outputs in a row the same block is one and all others are zero."""
 _FLOATS = frozenset({"float16", "float32", "float64"})
 
 
@@ -42,9 +45,34 @@ def of_array(array: np.ndarray) -> str:
     if array.ndim == 2:
         is_identity = array.shape[0] == array.shape[1] and (flat[:2] == (1, 0)).all()
         return IDENTITY if is_identity and np.array_equal(array, np.eye(len(array))) else ""
-    if array.ndim < 3 or array.shape[0] % array.shape[1]:
+    if array.ndim < 3:
         return ""
-    return next((name for name in (IDENTITY, MEAN) if _is_kernel(array, name)), "")
+    kernels = () if array.shape[0] % array.shape[1] else (IDENTITY, MEAN)
+    return next((name for name in kernels if _is_kernel(array, name)), "") or _blocks(array)
+
+
+def _blocks(array: np.ndarray) -> str:
+    if math.prod(array.shape[2:]) != 1 or array.reshape(-1)[0] != 1 or array.reshape(-1)[-1] not in {0, 1}:
+        return ""
+    outputs, channels = array.shape[:2]
+    rows = array.reshape(outputs, channels)
+    size = int(rows[0].sum()) if np.isin(rows[0], (0, 1)).all() else 0
+    others = np.flatnonzero(rows[:, 0] != 1)
+    if not size or channels % size or not others.size:
+        return ""
+    count, repeats = channels // size, int(others[0])
+    wanted = np.arange(channels)[None, :] // size == (np.arange(outputs) // repeats % count)[:, None]
+    return f"{BLOCKS}{count} {repeats}" if np.array_equal(rows, wanted) else ""
+
+
+def blocks_of(text: str, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """How many blocks a mask of this structure and shape has, and for how many outputs each; None for no such mask."""
+    if text == IDENTITY:
+        return (shape[1], 1) if math.prod(shape[2:]) == 1 else None
+    if not text.startswith(BLOCKS):
+        return None
+    count, repeats = map(int, text.removeprefix(BLOCKS).split())
+    return count, repeats
 
 
 def _is_kernel(array: np.ndarray, name: str) -> bool:

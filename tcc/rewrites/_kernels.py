@@ -168,3 +168,23 @@ def pooled(structure: str, weight: str, pool: str) -> str:
     plain = _is_one(options.get("strides", [1])) and _is_one(options.get("dilations", [1]))
     fits = options.get("kernel_shape") == window and pads == centred and options.get("count_include_pad", 0)
     return structures.MEAN if plain and fits else DECLINED
+
+
+@text_function
+def unmerged(structure: str, mask: str, weight: str, attribute_key: str) -> str:
+    """The attributes of the convolution whose groups a kernel joins, two by two, with zeros where the other one's are.
+
+    Args:
+        structure: of the mask that makes the zeros in two copies of the kernel, one behind the other.
+        mask: its type.
+        weight: the type of the kernel of one copy.
+        attribute_key: the attributes of the convolution with the joined kernel.
+    """
+    found, shape = _weight(weight, attribute_key), _static(mask)
+    blocks = None if shape is None or len(shape) < 3 else structures.blocks_of(structure, shape)
+    if found is None or shape is None or blocks is None:
+        return DECLINED
+    options, sizes, _ = found
+    groups = 2 * int(options.get("group", 1))
+    fits = shape[:2] == (sizes[0], 2 * sizes[1]) and sizes[0] % groups == 0
+    return attributes.key_of({**options, "group": groups}) if fits and blocks == (2, sizes[0] // groups) else DECLINED

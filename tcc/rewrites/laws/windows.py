@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from egglog import RewriteOrRule, String, birewrite, eq, rule, set_
+from egglog import RewriteOrRule, String, birewrite, eq, rewrite, rule, set_
 
 from tcc.ir.host import given
-from tcc.ir.language import Add, AveragePool, Conv, Mul, Tensor, absent, kind, structure
+from tcc.ir.language import Add, AveragePool, Concat, Conv, Mul, Tensor, absent, cons, kind, nil, structure
 from tcc.rewrites import _conditions as when
+from tcc.rewrites import _joins as joins
 from tcc.rewrites import _kernels as kernels
 from tcc.rewrites.rule import Equality, exact
 
@@ -46,3 +47,14 @@ def mean_of_identity(w: Tensor, t: Tensor, a: String, s: String, k: String, n: S
     yield rule(
         eq(t).to(AveragePool(w, a)), eq(s).to(structure(w)), eq(k).to(kind(w)), *given(n, kernels.pooled(s, k, a))
     ).then(set_(structure(t)).to(n))
+
+
+@exact(Equality.VALUE, f"{TASO}: merging of groups", "Conv", "Mul", "Concat")
+def merge_groups(x: Tensor, w: Tensor, m: Tensor, a: String, b: String, n: String, s: String, k: String, q: String,
+                 ) -> Rewrites:  # fmt: skip
+    """Conv(x, w) of g groups = Conv(x, [w w] m) of g / 2, the mask m zero where the other group's channels stand."""
+    joined = Mul(Concat(cons(w, cons(w, nil())), b), m)
+    yield rewrite(Conv(x, joined, absent(), a)).to(
+        Conv(x, w, absent(), n), eq(s).to(structure(m)), eq(k).to(kind(m)), eq(q).to(kind(w)),
+        joins.joins_along(b, q, 1), *given(n, kernels.unmerged(s, k, q, a)),
+    )  # fmt: skip

@@ -116,3 +116,42 @@ def mean_of_identity__other_window(draw: Draw) -> onnx.ModelProto:
     kernel = draw.constant(structures.kernel(structures.IDENTITY, (2, 2, 5, 5)).astype(np.float32))
     pooled = draw.node("AveragePool", kernel, kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1)
     return draw.model(draw.node("Conv", draw.tensor((1, 2, 4, 4), symbols=0.0), pooled, pads=[2] * 4))
+
+
+def _merged(draw: Draw, groups: int, *, swapped: bool = False, axis: int = 1, other: bool = False) -> onnx.ModelProto:
+    """A convolution of so many groups, two by two joined to one with zeros between."""
+    inner, each = draw.integer(1, 2), draw.integer(1, 3)
+    outputs = groups * each
+    x = draw.tensor((1, groups * inner, 4, 3), symbols=0.0)
+    w, v = (draw.tensor((outputs, inner, 2, 2), symbols=0.0) for _ in range(2))
+    mask = np.zeros((outputs, 2 * inner, 1, 1), np.float32)
+    for o in range(outputs):
+        place = (o // each + swapped) % 2
+        mask[o, place * inner : (place + 1) * inner] = 1
+    joined = draw.node("Concat", w, v if other else w, axis=axis)
+    return draw.model(_conv(draw, x, draw.node("Mul", joined, draw.constant(mask)), groups=groups // 2))
+
+
+def merge_groups(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    return _merged(draw, draw.choice((2, 4)))
+
+
+def merge_groups__swapped(draw: Draw) -> onnx.ModelProto:
+    """Each group reads the channels of the other."""
+    draw.versions(9)
+    return _merged(draw, draw.choice((2, 4)), swapped=True)
+
+
+def merge_groups__of_two_kernels(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    return _merged(draw, 2, other=True)
+
+
+def merge_groups__other_blocks(draw: Draw) -> onnx.ModelProto:
+    """The mask changes more often than the groups do."""
+    draw.versions(9)
+    x, w = draw.tensor((1, 4, 4, 3), symbols=0.0), draw.tensor((4, 2, 2, 2), symbols=0.0)
+    rows = draw.choice(([[1, 1, 0, 0], [0, 0, 1, 1]] * 2, [[1, 1, 0, 0]] * 3 + [[0, 0, 1, 1]], [[1, 0, 1, 0]] * 4))
+    mask = draw.constant(np.array(rows, np.float32)[:, :, None, None])
+    return draw.model(_conv(draw, x, draw.node("Mul", draw.node("Concat", w, w, axis=1), mask)))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from egglog import String, eq, rewrite, rule, set_
 
+from tcc.ir.host import given
 from tcc.ir.language import (
     Add,
     AveragePool,
@@ -20,6 +21,7 @@ from tcc.ir.language import (
     Transpose,
     absent,
     cons,
+    kind,
     nil,
     structure,
 )  # fmt: skip
@@ -189,3 +191,14 @@ def mean_of_identity__padding_not_counted(w: Tensor, t: Tensor, a: String, s: St
     yield rule(eq(t).to(AveragePool(w, a)), eq(s).to(structure(w)), kernels.is_identity(s)).then(
         set_(structure(t)).to(String("mean"))
     )
+
+
+@seeded
+def merge_groups__any_mask(x: Tensor, w: Tensor, m: Tensor, a: String, b: String, n: String, k: String,
+                           q: String) -> Rewrites:  # fmt: skip
+    """The mask may be any of its size."""
+    joined = Mul(Concat(_pair(w, w), b), m)
+    yield rewrite(Conv(x, joined, absent(), a)).to(
+        Conv(x, w, absent(), n), eq(k).to(kind(m)), eq(q).to(kind(w)),
+        *given(n, kernels.unmerged(String("blocks 2 1"), k, q, a)),
+    )  # fmt: skip
