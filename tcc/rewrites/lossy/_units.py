@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
 import onnx_ir
 
@@ -13,6 +13,9 @@ from tcc.ir.calibration import Observation, Range, range_of
 from tcc.ir.model import tensor_type
 from tcc.rewrites.lossy._schemes import Scheme, activation_scheme
 from tcc.targets.target import Quantization
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 METHOD = "mse"
 """How ranges are chosen: a method of ``tcc.ir.calibration``."""
@@ -71,6 +74,9 @@ class Values:
     _members: dict[int, list[onnx_ir.Value]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Exact compilations load this module, and need no library of graphs.
+        import networkx as nx
+
         together: nx.Graph[onnx_ir.Value] = nx.Graph()
         for v in values(self.graph):
             together.add_node(v)
