@@ -205,6 +205,17 @@ def test_the_budget_of_memory_is_kept_by_tiles(tmp_path: Path, capsys: pytest.Ca
     assert "bytes of memory (predicted)" in capsys.readouterr().err
 
 
+def test_what_is_quantised_is_cut_as_well(tmp_path: Path) -> None:
+    b = Builder()
+    source = b.model(residual(b), opset=20)
+    made = tcc.compile(
+        source, 3, calibration="synthetic:4", max_loss=0.5, max_memory="75%", output=tmp_path / "out.onnx"
+    )  # fmt: skip
+    facts = [entry["facts"] for entry in made.report["passes"] if "budget" in entry["facts"]][-1]
+    assert facts["bytes"][-1] <= facts["budget"]
+    assert made.report["accuracy"]["status"] == "measured"
+
+
 _PEAK = """
 import sys, numpy, onnxruntime
 def held(key):
