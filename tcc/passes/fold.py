@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     import onnx
 
-_QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+_QUANTIZERS = frozenset({"DequantizeLinear", "DynamicQuantizeLinear"})
+"""What stays where it is for the kernels that read integers; the integers of a constant are one themselves."""
 
 
 @dataclass(frozen=True)
