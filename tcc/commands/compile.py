@@ -97,7 +97,8 @@ def _add_loss(group: argparse._ArgumentGroup) -> None:
 def _add_data(group: argparse._ArgumentGroup) -> None:
     _file(group.add_argument(
         "--calib", metavar="D",
-        help="calibration data: a .npz with an array an input, a folder of .npz or .npy, or synthetic: to generate it",
+        help="calibration data: a .npz with an array an input, a folder of .npz or .npy, "
+        "images:FOLDER,scale=255, module:function, or synthetic: to generate it",
     ))  # fmt: skip
     _file(group.add_argument(
         "--inputs", type=Path, metavar="F.NPZ", help="verify on these inputs in place of generated ones",

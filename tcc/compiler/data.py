@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tcc.compiler import arrays as stored
-from tcc.compiler import sources
+from tcc.compiler import images, sources
 from tcc.compiler.arrays import Array, Sample, Stored
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 from tcc.ir.model import Model, tensor_type
@@ -21,7 +21,9 @@ from tcc.ir.types import TensorType
 Feed = Mapping[str, Any]
 Arrays = dict[str, Array]
 
-_FORMS = "a .npz with one array an input, a folder of .npz, .npy or ONNX test data sets, or module:function"
+_FORMS = (
+    "a .npz with one array an input, a folder of .npz, .npy or ONNX test data sets, images:FOLDER, or module:function"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ def read(source: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]], m
     Args:
         source: the path of an ``.npz`` whose arrays carry the names of the inputs (the first axis counts the
             samples), of a folder of ``.npz`` files or ``.npy`` files (named as the inputs, or samples of the
-            only input), or of one of ONNX test data sets; ``module:function``, which gives one mapping for each
+            only input), or of one of ONNX test data sets; ``images:FOLDER`` with a stated preparation
+            (``tcc.compiler.images``); ``module:function``, which gives one mapping for each
             run; such arrays by name; or one mapping for each run of the model, taken as it is.
         model: whose inputs they are.
 
@@ -47,6 +50,8 @@ def read(source: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]], m
             infinity, E0605 no samples, E0606 not readable, E0607 no such file, E0608 a function that fails.
     """
     ports = _ports(model)
+    if isinstance(source, str) and source.startswith(images.PREFIX):
+        return read(images.read(source, ports), model)
     if isinstance(source, str) and sources.is_function(source) and not Path(source).exists():
         return _runs(sources.call(source), ports, source)
     if isinstance(source, str | Path) and (sets := sources.test_data_sets(Path(source))):
