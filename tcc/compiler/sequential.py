@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 FEWEST, MOST = 3, 20
 """Samples before the first answer, and after which there is none."""
+SURE, CLEAR = 5, 1.1
+"""Samples from which on their spread is trusted, and how far from the boundary an answer from fewer has to be."""
 CONFIDENCE = 0.995
 """One-sided, at each look: an answer is looked for after each sample, and the chance of a wrong one adds up."""
 FLOOR = 0.01
@@ -40,7 +42,8 @@ def settle(sample: Callable[[int], float], boundary: float) -> Estimate:
         if len(values) < FEWEST:
             continue
         found = estimate(values)
-        if found.low > boundary or found.high < boundary or len(values) >= MOST:
+        apart = 1.0 if len(values) >= SURE else CLEAR
+        if found.low > boundary * apart or found.high < boundary / apart or len(values) >= MOST:
             return found
 
 
