@@ -161,3 +161,14 @@ def test_what_is_filled_to_a_shape_has_its_sizes() -> None:
     bias = draw.node("Unsqueeze", bias, draw.constant(np.array([0], np.int64)))
     mixed = draw.node("MatMul", draw.node("Softmax", draw.node("Add", scores, bias), axis=-1), v)
     assert tcc.compile(draw.model(mixed), 2).model.operator_counts["Attention"] == 1
+
+
+def test_a_bias_between_bounds_is_moderate() -> None:
+    """16 times a sigmoid of a table, as Swin V2 adds it: it hides nothing, and is no infinity."""
+    draw = Draw(np.random.default_rng(3), opset=18)
+    q, k, v = (draw.input((2, 4, 9, 8), symbols=0.0) for _ in range(3))
+    scores = draw.node("MatMul", q, draw.node("Transpose", k, perm=[0, 1, 3, 2]))
+    fed = draw.node("Sigmoid", draw.input((1, 4, 9, 9), symbols=0.0))
+    scores = draw.node("Add", scores, draw.node("Mul", draw.constant(np.float32(16)), fed))
+    mixed = draw.node("MatMul", draw.node("Softmax", scores, axis=-1), v)
+    assert tcc.compile(draw.model(mixed), 2).model.operator_counts["Attention"] == 1

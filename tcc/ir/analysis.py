@@ -15,6 +15,7 @@ from tcc.ir.fact_functions import (
     is_deterministic,
     is_filling,
     is_fixed,
+    is_moderate,
     is_single,
     kind_of_literal,
     moves_nothing,
@@ -220,6 +221,10 @@ def moderates(
     yield rule(view(t, x), form(x, x, small, every)).then(form(t, t, small, every))
     yield rule(eq(t).to(Add(x, y)), form(x, x, small, every), form(y, y, small, every)).then(form(t, t, small, every))
     yield rule(eq(t).to(MatMul(x, y)), eq(k).to(kind(t)), is_single(k)).then(form(t, t, small, every))
+    # What is between 0 and 1 stays moderate under a factor that is.
+    yield rule(eq(t).to(Sigmoid(x, a))).then(form(t, t, small, every))
+    for made in (Mul(Sigmoid(x, a), c), Mul(c, Sigmoid(x, a))):
+        yield rule(eq(t).to(made), eq(k).to(known(c)), is_moderate(k)).then(form(t, t, small, every))
 
 
 @ruleset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tcc.ir import facts, symbolic
+from tcc.ir import facts, magnitudes, symbolic
 from tcc.ir.host import DECLINED, condition, text_function
 from tcc.ir.importing import is_pure
 from tcc.ir.types import TensorType
@@ -117,6 +117,13 @@ def moves_nothing(permutation: str, before: str) -> bool:
         return False
     moved = [axis for axis in order if kind_before.shape[axis] != 1]
     return moved == sorted(moved)
+
+
+@condition
+def is_moderate(known: str) -> bool:
+    """All elements of a known value are finite and far from the largest number."""
+    value = facts.parse_known(known)
+    return value is not None and value.is_fixed and all(abs(float(n)) < magnitudes.LARGEST for n in value.values)
 
 
 @condition
