@@ -26,8 +26,6 @@ _SAMPLES = (48, 1024)
 """The fewest and the most samples that losses are measured on."""
 _WORK = 5e12
 """Operations that measuring all losses may take, as far as the fewest samples allow."""
-_LOST = 1.0
-"""The relative loss from which on nothing of the outputs is left, and more need not be measured."""
 _RIDGE = 1e-3
 
 Shares = Mapping[Group, float]
@@ -176,7 +174,7 @@ def curves(
         for share in _MEASURED:
             removed = least(scores[group], share, group)
             loss = points[-1][1]
-            if removed.any() and loss < _LOST:
+            if removed.any():
                 loss = max(loss, _loss(groups, {group: removed}, statistics, data, expected))
             points.append((share, loss))
         points.append((1.0, 2 * points[-1][1] + 1.0))
