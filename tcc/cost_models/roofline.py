@@ -259,7 +259,8 @@ def _kernel(operator: str, node: Node, constant: Sequence[bool], alignment: int)
     Pools of integers have kernels of their own.
     """
     if operator.endswith("Pool"):
-        return f"{operator}/integer" if node.inputs[0].elements == node.inputs[0].nbytes else operator
+        pooled = node.input(0)
+        return f"{operator}/integer" if pooled.elements == pooled.nbytes > 0 else operator
     weight = _weight(operator, node).shape
     if not operator.endswith("Conv") or len(weight) < _SMALLEST_WINDOW:
         return operator
