@@ -173,3 +173,12 @@ def test_sizes_that_only_folding_tells_are_those_of_the_input_too() -> None:
     result = tcc.compile(model, 2, target="jetson")
     assert result.model.operator_counts == {"Reshape": 1, "Erf": 1, "Sin": 1, "ReduceSum": 1}
     assert result.report["predicted"]["seconds_before"] > result.report["predicted"]["seconds_after"]
+
+
+def test_what_all_samples_share_widens_an_answer() -> None:
+    """A run of a few microseconds is not told from one that is a tenth slower: the next process may say otherwise."""
+    found = sequential.estimate([0.91, 0.90, 0.92, 0.91, 0.91])
+    wide = sequential.widened(found, 0.075)
+    assert found.high < 0.98 < wide.high
+    assert wide.value == found.value
+    assert wide.low < found.low

@@ -12,7 +12,7 @@ from typing import Any
 
 from tcc import cache
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key; raised whenever what is measured, or how, changes."""
 _PATIENCE = 60.0
 """Seconds that a writer waits for another one."""

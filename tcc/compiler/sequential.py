@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FEWEST, MOST = 3, 20
 """Samples before the first answer, and after which there is none."""
@@ -53,6 +53,11 @@ def estimate(values: Sequence[float]) -> Estimate:
     mean = statistics.fmean(logs)
     reach = student(CONFIDENCE, count - 1) * max(statistics.stdev(logs), FLOOR) / math.sqrt(count)
     return Estimate(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), count)
+
+
+def widened(found: Estimate, part: float) -> Estimate:
+    """The estimate with what all of its samples may be off by together, as a part of the quantity."""
+    return replace(found, low=found.low / (1 + part), high=found.high * (1 + part))
 
 
 def student(confidence: float, degrees: int) -> float:
