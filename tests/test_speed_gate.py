@@ -182,3 +182,11 @@ def test_what_all_samples_share_widens_an_answer() -> None:
     assert found.high < 0.98 < wide.high
     assert wide.value == found.value
     assert wide.low < found.low
+
+
+def test_a_smaller_form_need_not_be_faster_only_not_slower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, true in (("faster", 0.8), ("same", 1.0), ("slower", 1.1)):
+        monkeypatch.setattr(Timing, "ratio", Machine({"form0": true}).ratio)
+        (tmp_path / name).mkdir()
+        other, one = snapshot("compress"), snapshot("stored")
+        assert gate(tmp_path / name).is_as_fast(one, other) == (true <= 1.0), name

@@ -246,14 +246,20 @@ class Programs:
         return replace(aimed, slower=True) if isinstance(aimed, Compress) else aimed
 
     def _outruns(self, one: Point, other: Point) -> bool:
-        """Whether a program measures so much faster than another one that it is better, bytes counted as ever."""
+        """Whether a program measures so much faster than another one that it is better, bytes counted as ever.
+
+        A smaller one is better already where it cannot be told to be slower.
+        """
         if self.gate.unmeasured or self.asked.objective != "latency" or self._search is None:
             return False
         larger = (one.cost.nbytes - other.cost.nbytes) / max(self._search.original.nbytes, 1)
+        a, b = one.outcome.snapshots[-1], other.outcome.snapshots[-1]
+        if larger < -_ONE_SIZE and self.gate.is_as_fast(a, b):
+            return True
         # Of two of one size the faster one is better, be it by little; what is given up for it has to pay.
         margin = SLIGHT if abs(larger) <= _ONE_SIZE else MARGIN
         part = 1 - BYTES_PRICE * max(larger, 0.0)
-        return self.gate.is_faster(one.outcome.snapshots[-1], other.outcome.snapshots[-1], part, margin)
+        return self.gate.is_faster(a, b, part, margin)
 
     def _cost(self, outcome: Outcome, loss: float, nbytes: int) -> Cost:
         """What is known of a program's last form without running it; the input's bytes are those of its own files."""

@@ -161,6 +161,19 @@ class SpeedGate:
             return True
         return self.timing.ratio(before, after, 1 + WALL_MARGIN, self.threads).low <= 1 + WALL_MARGIN
 
+    def is_as_fast(self, one: Snapshot, other: Snapshot) -> bool:
+        """Whether a form cannot be told to be slower than another one, on one thread and on all.
+
+        Raises:
+            TccError: what loading and running raise.
+        """
+        return bool(self._in_time(self._is_as_fast, one, other))
+
+    def _is_as_fast(self, one: Snapshot, other: Snapshot) -> bool:
+        before, after = self.written.files(other), self.written.files(one)
+        limits = ((1, 1 + SLIGHT), (self.threads, 1 + WALL_MARGIN))[: 1 if self.threads == 1 else 2]
+        return all(self.timing.ratio(before, after, limit, threads).low <= limit for threads, limit in limits)
+
     def _is_fast_enough(self, ratio: float) -> bool:
         """Whether a form of that ratio on one thread is no slower on all, even where they only help the other."""
         return ratio * self.threads <= 1 + WALL_MARGIN
