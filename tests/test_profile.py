@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,22 @@ def test_writers_side_by_side_lose_nothing(kept: Path) -> None:
         process.communicate(timeout=120)
         assert process.returncode == 0
     assert len(Database(kept).entries(HERE)) == 40
+
+
+_OPENER = """
+import sys, time
+from pathlib import Path
+from tcc.cost_models._database import Database
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+for n in range(60):
+    Database(Path(sys.argv[1]) / f"{n}.sqlite")
+"""
+
+
+def test_several_may_make_the_file_at_the_same_time(tmp_path: Path) -> None:
+    together = str(time.time() + 1)
+    running = [subprocess.Popen([sys.executable, "-c", _OPENER, str(tmp_path), together]) for _ in range(4)]
+    assert [process.wait(timeout=120) for process in running] == [0] * 4
 
 
 def test_a_killed_writer_leaves_what_it_had_committed(kept: Path) -> None:

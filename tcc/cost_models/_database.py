@@ -21,6 +21,10 @@ FORMAT = 1
 """Raised whenever the tables change; a file of another format is moved aside."""
 PATIENCE = 60.0
 """Seconds that a writer waits for another one."""
+_PAUSE = 0.01
+"""Seconds between two tries to open what another process is opening."""
+_PRIMARY = 0xFF
+"""The bits of an extended result code that name the kind of error (https://sqlite.org/rescode.html)."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS machines (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS kernels (
@@ -83,6 +87,21 @@ class Database:
             raise fail(Exit.USAGE, "E0223", message, where=str(self.path), help=hint) from error
 
     def _prepare(self) -> None:
+        """Make or check the file, waiting for others who do.
+
+        SQLite does not wait by itself where waiting could be for ever: while one switches to write-ahead logging or
+        closes as the last, another that opens may be refused at once (https://sqlite.org/c3ref/busy_handler.html).
+        """
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._prepare_once()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+            time.sleep(_PAUSE)
+
+    def _prepare_once(self) -> None:
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             (found,) = connection.execute("PRAGMA user_version").fetchone()
