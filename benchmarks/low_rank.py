@@ -45,10 +45,10 @@ def take(model: Model, made: Offer, sites: Collection[str]) -> None:
     from tcc.cost_models.roofline import Roofline
     from tcc.ir import emission, translated
     from tcc.ir.frozen import freeze
+    from tcc.ir.naming import names_of_model
     from tcc.ir.problem import Budgets, Edge, Weights
     from tcc.ir.saturation import Limits, saturate
     from tcc.passes._choosing import Choosing
-    from tcc.passes.simplify import taken_names
 
     imported = made.imported
     made.tables.load(imported.egraph)
@@ -59,7 +59,7 @@ def take(model: Model, made: Offer, sites: Collection[str]) -> None:
     edges = [Edge(a.site, frozen.of[a.source], frozen.of[a.target]) for a in made.alternatives if a.site in sites]
     problem = choosing.problem(Weights(_FREE, 1.0), Budgets(), edges=edges, loss=dict.fromkeys(sites, 0.0))
     choice = choosing.extract(problem, 60.0)
-    emission.emit(imported, frozen, choice.program, model.opset_imports, taken_names(model))
+    emission.emit(imported, frozen, choice.program, model.opset_imports, names_of_model(model))
 
 
 def picked(made: Offer, error: float) -> dict[str, str]:

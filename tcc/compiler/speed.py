@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from tcc.compiler.budgets import Limit
 from tcc.compiler.shipping import as_written
-from tcc.compiler.timing import Timing
+from tcc.compiler.timing import Files, Timing
 from tcc.diagnostics import TccError
 from tcc.ir import deadline
 from tcc.passes.manager import Snapshot
@@ -157,9 +157,7 @@ class SpeedGate:
         before, after = self.written.files(other), self.written.files(one)
         if before == after or (found := self.timing.ratio(before, after, boundary, 1)).high >= boundary:
             return False
-        if self.threads == 1 or self._is_fast_enough(found.high):
-            return True
-        return self.timing.ratio(before, after, 1 + WALL_MARGIN, self.threads).low <= 1 + WALL_MARGIN
+        return self._is_fast_enough(found.high) or self._keeps_up(before, after)
 
     def is_as_fast(self, one: Snapshot, other: Snapshot) -> bool:
         """Whether a form cannot be told to be slower than another one, on one thread and on all.
@@ -171,8 +169,13 @@ class SpeedGate:
 
     def _is_as_fast(self, one: Snapshot, other: Snapshot) -> bool:
         before, after = self.written.files(other), self.written.files(one)
-        limits = ((1, 1 + SLIGHT), (self.threads, 1 + WALL_MARGIN))[: 1 if self.threads == 1 else 2]
-        return all(self.timing.ratio(before, after, limit, threads).low <= limit for threads, limit in limits)
+        limit = 1 + SLIGHT
+        return self.timing.ratio(before, after, limit, 1).low <= limit and self._keeps_up(before, after)
+
+    def _keeps_up(self, before: Files, after: Files) -> bool:
+        """Whether files are no slower on all threads, where there are several."""
+        limit = 1 + WALL_MARGIN
+        return self.threads == 1 or self.timing.ratio(before, after, limit, self.threads).low <= limit
 
     def _is_fast_enough(self, ratio: float) -> bool:
         """Whether a form of that ratio on one thread is no slower on all, even where they only help the other."""

@@ -12,6 +12,7 @@ from tcc.ir.folding import evaluate, original_of, tensor_at_hand
 from tcc.ir.frozen import Frozen
 from tcc.ir.importing import Imported, captured_values
 from tcc.ir.model import bodies
+from tcc.ir.naming import Names
 from tcc.ir.problem import LEAF, STORED, Candidate
 from tcc.ir.values import constant_value
 
@@ -41,7 +42,7 @@ def emit(
         The value of each class as it was written.
     """
     builder = Builder(imported, frozen, program.choice, opsets[""])
-    writing = _Writing(imported, frozen, builder, _Names(taken))
+    writing = _Writing(imported, frozen, builder, Names(taken))
     constants = _constants(writing, program, opsets)
     old_nodes = list(imported.graph)
     old_outputs = list(imported.graph.outputs)
@@ -57,28 +58,13 @@ def emit(
 
 
 @dataclass
-class _Names:
-    """Fresh names, stable from run to run."""
-
-    taken: set[str]
-
-    def fresh(self, base: str) -> str:
-        name, i = base, 0
-        while name in self.taken:
-            i += 1
-            name = f"{base}_{i}"
-        self.taken.add(name)
-        return name
-
-
-@dataclass
 class _Writing:
     """What the steps of one emission share."""
 
     imported: Imported
     frozen: Frozen
     builder: Builder
-    names: _Names
+    names: Names
 
 
 def _leaf(imported: Imported, frozen: Frozen, c: int) -> onnx_ir.Value:

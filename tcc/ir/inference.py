@@ -51,12 +51,12 @@ def annotate(model: Model, proto: onnx.ModelProto | None = None) -> Annotation:
     for output in proto.graph.output:
         output.type.tensor_type.ClearField("shape")
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+        inferred = _inferred(proto)
         # Each round tells what lies between one Reshape to a computed shape and the next.
         for _ in range(_RANKED_ROUNDS):
             if not _state_ranks(proto, inferred):
                 break
-            inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+            inferred = _inferred(proto)
     except (onnx.shape_inference.InferenceError, RuntimeError):
         return Annotation()
     _read_graph(model.graph, inferred.graph)
@@ -90,7 +90,7 @@ def fixed_types(model: Model, symbols: Mapping[str, int], default: int = 1) -> d
     for value in proto.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+        inferred = _inferred(proto)
     except (onnx.shape_inference.InferenceError, RuntimeError):
         return {}
     values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
@@ -113,6 +113,11 @@ def _unpack(graph: onnx.GraphProto) -> None:
         node.op_type, node.domain = "MatMul", ""
         del node.attribute[:]
         node.input[1:] = [weight]
+
+
+def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with what ONNX's inference tells, values of shapes propagated."""
+    return onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
 
 
 _RANKED_ROUNDS = 32

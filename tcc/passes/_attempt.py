@@ -16,11 +16,11 @@ from tcc.ir.calibration import Observation
 from tcc.ir.frozen import Frozen, freeze
 from tcc.ir.inference import Annotation
 from tcc.ir.model import Model
+from tcc.ir.naming import names_of_model
 from tcc.ir.problem import Budgets, Edge, Problem, Weights
 from tcc.ir.saturation import Limits, saturate
 from tcc.passes._choosing import Choice, Choosing
 from tcc.passes.base import Context
-from tcc.passes.simplify import taken_names
 from tcc.rewrites import stored
 from tcc.rewrites.lossy import Evidence, Offer, techniques
 from tcc.rewrites.rule import made_by, relevant
@@ -144,7 +144,7 @@ class Attempt:
 
     def emit(self, choice: Choice) -> None:
         """Write the chosen program into this attempt's own model."""
-        names = taken_names(self.model)
+        names = names_of_model(self.model)
         emission.emit(self.imported, self.frozen, choice.program, self.model.opset_imports, names)
 
     def record(self, choice: Choice) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir
 
 from tcc.ir.model import Model
+from tcc.ir.naming import Names, names_of_values
 
 
 def take_decided(model: Model) -> int:
@@ -44,13 +45,12 @@ def _decided(graph: onnx_ir.Graph) -> tuple[onnx_ir.Node, onnx_ir.Graph] | None:
 
 def _take_branch(model: Model, graph: onnx_ir.Graph, node: onnx_ir.Node, branch: onnx_ir.Graph) -> None:
     """Move the branch's nodes before the If, its outputs in the place of the If's."""
-    taken = {v.name for g in (model.graph, *model.graph.subgraphs()) for v in g.initializers.values()}
-    taken |= {v.name for n in model.graph.all_nodes() for v in n.outputs}
-    results = list(branch.outputs)
-    for v in list(branch.initializers.values()):
-        del branch.initializers[v.name or ""]
-        if v.name in taken:
-            v.name = _fresh(f"{node.name}/{v.name}", taken)
+    results, held = list(branch.outputs), list(branch.initializers.values())
+    branch.initializers.clear()
+    free = Names(names_of_values(model.graph))
+    for v in held:
+        if v.name in free.taken:
+            v.name = free.fresh(f"{node.name}/{v.name}")
         graph.initializers.add(v)
     inside = list(branch)
     branch.outputs.clear()
@@ -73,12 +73,3 @@ def _stand_in(graph: onnx_ir.Graph, node: onnx_ir.Node, old: onnx_ir.Value, new:
     old.replace_all_uses_with(copy.outputs[0])
     name, old.name = old.name, f"{old.name}/inlined"
     copy.outputs[0].name = name
-
-
-def _fresh(base: str, taken: set[str | None]) -> str:
-    name, i = base, 0
-    while name in taken:
-        i += 1
-        name = f"{base}_{i}"
-    taken.add(name)
-    return name

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tcc.ir.model import Model, is_constant_node
+from tcc.ir.naming import Names, names_of_values
 from tcc.ir.values import constant_value
 from tcc.passes.canonicalize import tensor_of
-
-if TYPE_CHECKING:
-    import onnx_ir
 
 
 def hoist(model: Model) -> int:
@@ -17,7 +13,7 @@ def hoist(model: Model) -> int:
 
     What a body hands out as its own output stays in it.
     """
-    moved, taken = 0, _names(model.graph)
+    moved, free = 0, Names(names_of_values(model.graph))
     for body in list(model.graph.subgraphs()):
         kept = {*body.outputs, *body.inputs}
         for node in list(body):
@@ -26,7 +22,7 @@ def hoist(model: Model) -> int:
             if (tensor := tensor_of(node)) is None:
                 continue
             old = node.outputs[0]
-            value = constant_value(_free(f"{old.name}", taken), tensor)
+            value = constant_value(free.fresh(f"{old.name}/hoisted"), tensor)
             old.replace_all_uses_with(value)
             body.remove(node, safe=True)
             model.graph.register_initializer(value)
@@ -35,25 +31,7 @@ def hoist(model: Model) -> int:
             if value in kept:
                 continue
             del body.initializers[name]
-            value.name = _free(name, taken)
+            value.name = free.fresh(f"{name}/hoisted")
             model.graph.register_initializer(value)
             moved += 1
     return moved
-
-
-def _names(graph: onnx_ir.Graph) -> set[str]:
-    """All names of values, in all graphs."""
-    found: set[str] = set()
-    for own in (graph, *graph.subgraphs()):
-        found |= {v.name or "" for v in own.inputs} | set(own.initializers)
-        found |= {v.name or "" for node in own for v in node.outputs}
-    return found
-
-
-def _free(name: str, taken: set[str]) -> str:
-    found, turn = f"{name}/hoisted", 0
-    while found in taken:
-        turn += 1
-        found = f"{name}/hoisted_{turn}"
-    taken.add(found)
-    return found

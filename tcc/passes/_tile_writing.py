@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir
 
 from tcc.ir.model import Model
+from tcc.ir.naming import Names, names_of_values
 from tcc.ir.values import constant_value
 from tcc.passes._tile_regions import Region, Tile, cuts, tiles
 from tcc.passes._tile_rows import Rows
@@ -44,11 +45,10 @@ class _Writing:
     region: Region
     nodes: list[onnx_ir.Node] = field(default_factory=list)
     _numbers: dict[int, onnx_ir.Value] = field(default_factory=dict)
-    _taken: set[str] = field(init=False)
+    _names: Names = field(init=False)
 
     def __post_init__(self) -> None:
-        every = [v.name for node in self.graph.all_nodes() for v in node.outputs]
-        self._taken = {name for name in (*self.graph.initializers, *every) if name}
+        self._names = Names(names_of_values(self.graph))
 
     def tile(self, made: Tile, number: int, wanted: dict[onnx_ir.Value, Rows]) -> dict[onnx_ir.Value, onnx_ir.Value]:
         """The nodes of one tile; the wanted rows of the region's outputs."""
@@ -81,7 +81,7 @@ class _Writing:
     def _placed(self, made: onnx_ir.Node, like: onnx_ir.Value, rows: Rows, name: str) -> onnx_ir.Value:
         """Put a node last; its output has the type of ``like``, with so many rows."""
         output = made.outputs[0]
-        output.name = self._fresh(name)
+        output.name = self._names.fresh(name)
         assert like.shape is not None
         sizes = list(like.shape)
         sizes[self.region.axes[like]] = rows[1] - rows[0]
@@ -100,14 +100,16 @@ class _Writing:
         axis = self.region.axes[v]
         given = [self._number(n) for n in (rows[0] - have[0], rows[1] - have[0], axis)]
         cut = onnx_ir.Node(
-            "", "Slice", [source, *given], version=self._version, name=self._fresh(f"{source.name}/rows")
+            "", "Slice", [source, *given], version=self._version, name=self._names.fresh(f"{source.name}/rows")
         )
         return self._placed(cut, v, rows, f"{source.name}/{rows[0]}-{rows[1]}")
 
     def joined(self, v: onnx_ir.Value, pieces: list[onnx_ir.Value]) -> onnx_ir.Value:
         """All rows of one of the region's outputs."""
         axis = onnx_ir.AttrInt64("axis", self.region.axes[v])
-        join = onnx_ir.Node("", "Concat", pieces, [axis], version=self._version, name=self._fresh(f"{v.name}/joined"))
+        join = onnx_ir.Node(
+            "", "Concat", pieces, [axis], version=self._version, name=self._names.fresh(f"{v.name}/joined")
+        )
         return self._placed(join, v, (0, self.region.rows(v)), f"{v.name}/whole")
 
     @property
@@ -117,16 +119,8 @@ class _Writing:
     def _number(self, n: int) -> onnx_ir.Value:
         """A constant vector of one number."""
         if n not in self._numbers:
-            name = self._fresh(f"rows/{n}")
+            name = self._names.fresh(f"rows/{n}")
             made = constant_value(name, onnx_ir.tensor(np.array([n], np.int64), name=name))
             self.graph.register_initializer(made)
             self._numbers[n] = made
         return self._numbers[n]
-
-    def _fresh(self, name: str) -> str:
-        fresh, count = name, 0
-        while fresh in self._taken:
-            count += 1
-            fresh = f"{name}_{count}"
-        self._taken.add(fresh)
-        return fresh

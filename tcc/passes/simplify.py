@@ -16,6 +16,7 @@ from tcc.ir.frozen import read_out
 from tcc.ir.importing import Imported
 from tcc.ir.inference import Annotation, annotate
 from tcc.ir.model import Model, tensor_type
+from tcc.ir.naming import names_of_model
 from tcc.ir.problem import Weights
 from tcc.ir.reading import reach_of
 from tcc.ir.saturation import Limits, Saturating
@@ -117,9 +118,9 @@ class Simplify(Pass):
         # Mostly the graph as it is tells; else what its own opset's rules make of it, if they may make more of it.
         reach = reach_of(run.imported.tables)
         wanted = _raising.candidates(*given, reach)
-        if wanted[:1] == (possible := _raising.candidates(*given, reach, own=True))[:1] and possible:
+        if wanted and wanted[0] == _raising.candidates(*given, reach, own=True)[0]:
             return wanted
-        return _raising.candidates(*given, run.saturating.reach) if possible else ()
+        return _raising.candidates(*given, run.saturating.reach)
 
 
 def _innermost_first(graph: onnx_ir.Graph) -> list[onnx_ir.Graph]:
@@ -175,7 +176,7 @@ class _GraphRun:
         program = replace(choice.program, wide=self.options.equality == "value")
         declined = [] if told is None else declines(imported, read, told)
         origins = None if saturating.recorder is None else Origins(imported, read, saturating.recorder, program)
-        values = emission.emit(imported, frozen, program, self.model.opset_imports, taken_names(self.model))
+        values = emission.emit(imported, frozen, program, self.model.opset_imports, names_of_model(self.model))
         given, ended = frozenset(saturating.given.values()), saturating.ended
         record = {
             "graph": self.graph.name or "",
@@ -208,13 +209,3 @@ def _is_symbolic(graph: onnx_ir.Graph) -> bool:
     """Whether sizes of the inputs are symbols: what rules find out about them is carried on through all nodes."""
     kinds = [tensor_type(v) for v in graph.inputs]
     return any(kind is not None and not kind.is_static for kind in kinds)
-
-
-def taken_names(model: Model) -> set[str]:
-    """Every name of a value or a node in the model, its bodies included."""
-    graphs = [model.graph, *model.graph.subgraphs()]
-    names = {v.name or "" for g in graphs for v in (*g.inputs, *g.initializers.values())}
-    for node in model.graph.all_nodes():
-        names.add(node.name or "")
-        names.update(v.name or "" for v in node.outputs)
-    return names

@@ -18,8 +18,8 @@ from tcc.ir.execution import Runner
 from tcc.ir.frozen import freeze
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
+from tcc.ir.naming import names_of_model
 from tcc.ir.saturation import Limits, saturate
-from tcc.passes.simplify import taken_names
 from tcc.rewrites import Equality, rules
 from tcc.rewrites.laws import laws
 from tcc.rewrites.rule import Rule
@@ -136,5 +136,5 @@ def _rewritten(model: Model, rule: Rule, companions: tuple[str, ...], rng: np.ra
         return None
     # Constants are folded as the simplifying pass folds them under this promise.
     program = replace(program, wide=rule.equality is Equality.VALUE)
-    emission.emit(imported, after, program, model.opset_imports, taken_names(model))
+    emission.emit(imported, after, program, model.opset_imports, names_of_model(model))
     return model

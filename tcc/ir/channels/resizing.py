@@ -11,6 +11,7 @@ import onnx_ir
 
 from tcc.ir.channels.links import Axis, MismatchError, Tie
 from tcc.ir.channels.site import Site
+from tcc.ir.naming import fresh
 from tcc.ir.values import constant_value
 
 Keep = Mapping[Axis, np.ndarray]
@@ -225,11 +226,7 @@ class Resizing:
     def _constant(self, tag: str, array: np.ndarray) -> onnx_ir.Value:
         graph = self.node.graph
         assert isinstance(graph, onnx_ir.Graph)
-        base = f"{self.node.outputs[0].name}/{tag}"
-        name, turn = base, 0
-        while name in graph.initializers:
-            turn += 1
-            name = f"{base}_{turn}"
+        name = fresh(f"{self.node.outputs[0].name}/{tag}", graph.initializers)
         value = constant_value(name, onnx_ir.tensor(array))
         graph.register_initializer(value)
         return value
