@@ -116,6 +116,20 @@ def test_a_given_pipeline_is_printed_in_its_canonical_form(tcc_: Tcc) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "ending"),
+    [
+        (("-O3", "--max-memory=50%"), "simplify,compress,tile,strip"),
+        (("-O1", "--max-memory=50%"), "simplify{equality=bits},strip"),
+        (("-O3", "--objective=energy", "--without=low-rank"), "compress{objective=energy,without=low-rank},strip"),
+    ],
+)
+def test_what_options_add_to_a_level_s_pipeline_is_printed(options: tuple[str, ...], ending: str, tcc_: Tcc) -> None:
+    code, out, _ = tcc_(*options, "--print-pipeline")
+    assert code == 0
+    assert out.strip().endswith(ending)
+
+
 @pytest.mark.parametrize(("option", "count"), [("--print-ir-after", 2), ("--print-ir-after=fold", 1)])
 def test_the_model_is_printed_between_passes(option: str, count: int, relu: Path, tcc_: Tcc) -> None:
     code, _, err = tcc_(option, relu, "--passes=fold,canonicalize", "--dry-run", "--no-measure")

@@ -59,7 +59,7 @@ def test_the_best_program_so_far_is_taken_and_not_kept(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[str] = []
-    monkeypatch.setattr(Stages, "keep", lambda *given: kept.append(given[2].facts.get("stopped", "whole")))
+    monkeypatch.setattr(Stages, "keep", lambda *given: kept.append(str(sorted(s.value for s in given[2].stops))))
 
     def late(*_: Any, **__: Any) -> bool:
         raise fail(Exit.LIMIT, deadline.CODE, "the time limit has come")
@@ -69,6 +69,9 @@ def test_the_best_program_so_far_is_taken_and_not_kept(
     assert result.report["result"].get("bytes") < (digits / "digits.onnx").stat().st_size
     assert result.report["accuracy"]["status"] == "measured"
     assert kept == []
+    (said,) = noted(result, "N0706")
+    assert "took the best it had by then" in said
+    assert [entry["stopped"] for entry in result.report["passes"] if entry["stopped"]] == [["deadline"]]
 
 
 def test_what_is_not_measured_in_time_is_predicted(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,9 +261,13 @@ def _log(line: str) -> None:
 
 
 def _pipeline(arguments: argparse.Namespace) -> str:
+    from tcc.compiler import pipelines
     from tcc.passes.pipeline import parse, unparse
 
-    return unparse(parse(levels.pipeline_text(arguments.level) if arguments.passes is None else arguments.passes))
+    if arguments.passes is not None:
+        return unparse(parse(arguments.passes))
+    options = {"objective": arguments.objective, "without": arguments.without}
+    return unparse(pipelines.of_level(arguments.level, **options, memory=arguments.max_memory is not None))
 
 
 def _default_output(source: Path, kind: str) -> Path:

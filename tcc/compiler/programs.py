@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tcc import report
-from tcc.compiler import ablation, executors, levels, search
+from tcc.compiler import ablation, executors, levels, pipelines, search
 from tcc.compiler.accuracy import Judged, LossOf
 from tcc.compiler.attempts import Bench, Branch, extend
 from tcc.compiler.budgets import Budgets, Cost
@@ -22,13 +22,10 @@ from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
 from tcc.ir.problem import BYTES_PRICE
-from tcc.ir.program import STOPPED
-from tcc.passes.base import Context, Effect, Pass
+from tcc.passes.base import Context, Effect, Pass, Stop
 from tcc.passes.compress import Compress
 from tcc.passes.manager import Outcome, Snapshot, Stages, Verifier, run_passes
 from tcc.passes.pipeline import parse, unparse
-from tcc.passes.strip import Strip
-from tcc.passes.tile import Tile
 from tcc.rewrites.lossy import at_load_time
 from tcc.targets.native import processors
 
@@ -71,7 +68,9 @@ class Programs:
         Raises:
             TccError: what passes raise; exit INFEASIBLE where no program keeps the budgets.
         """
-        passes = self._tiled(self._possible(original))
+        passes = self._possible(original)
+        if self.asked.level and self.asked.budgets.memory is not None:
+            passes = pipelines.tiled(passes)
         at = next((i for i, step in enumerate(passes) if step.promises is Effect.LOSSY), len(passes))
         first, rest = passes[:at], passes[at:]
         limits = self.asked.budgets
@@ -93,11 +92,20 @@ class Programs:
             self._clear(bench.stages if error.exit_code is not Exit.LIMIT else None)
             raise
         self._clear(bench.stages)
-        if any(STOPPED in repr(record.facts) for record in outcome.records):
-            message = f"a solver was {STOPPED} after {self.asked.seconds:g} s: a faster machine may choose better"
-            self.asked.diagnostics.append(Diagnostic("N0707", message, original.source))
+        self._tell_stops(outcome, original)
         self.asked.diagnostics += [d for d in outcome.diagnostics if d not in self.asked.diagnostics]
         return outcome
+
+    def _tell_stops(self, outcome: Outcome, original: Snapshot) -> None:
+        """Notes on what the clock cut short of the program that was chosen."""
+        stops = {stop: record for record in outcome.records for stop in record.stops}
+        if Stop.SOLVER in stops:
+            message = f"a solver was stopped after {self.asked.seconds:g} s: a faster machine may choose better"
+            self.asked.diagnostics.append(Diagnostic("N0707", message, original.source))
+        if Stop.DEADLINE in stops:
+            message = f"the time limit has come: {stops[Stop.DEADLINE].text} took the best it had by then"
+            help_ = "allow more with --time-limit"
+            self.asked.diagnostics.append(Diagnostic("N0706", message, original.source, help=help_))
 
     def front(self, count: int) -> list[Point]:
         """At most ``count`` of the programs that keep all budgets and that no other one beats, evenly spread."""
@@ -146,13 +154,6 @@ class Programs:
             message = f"no calibration data: {left_out} is left out of -O{level}"
             self.asked.diagnostics.append(Diagnostic("N0202", message, original.source, help="give data with --calib"))
         return kept
-
-    def _tiled(self, passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
-        """A level's passes, with tiling last where there is a budget of memory and bits need not be kept."""
-        if not self.asked.level or self.asked.budgets.memory is None or all(p.promises is Effect.BITS for p in passes):
-            return passes
-        end = len(passes) - isinstance(passes[-1], Strip)
-        return *passes[:end], Tile(), *passes[end:]
 
     def _most_memory(self, original: Snapshot) -> float:
         """The budget of memory in bytes."""
@@ -230,9 +231,7 @@ class Programs:
 
     def _aimed(self, step: Pass, objective: str) -> Pass:
         """The pass with this objective; one that was named with its options keeps them."""
-        if not self.asked.level or not isinstance(step, Compress):
-            return step
-        return ablation.without(replace(step, objective=objective), self.asked.without)
+        return pipelines.aimed(step, objective, self.asked.without) if self.asked.level else step
 
     def _stored(self, step: Pass) -> Pass:
         """The pass with those techniques only that change the file and not what runs."""

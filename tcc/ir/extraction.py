@@ -19,7 +19,7 @@ class Extraction:
 
     ``objective`` is the chosen program's, ``bound`` what no program of the same e-graph at the same prices
     can go below, ``greedy`` the objective of the greedy choice (None where it fits no budget); all in the
-    objective's unit.
+    objective's unit. ``stopped`` says that the solver's time ended first: another machine may choose another one.
     """
 
     choice: Choice
@@ -29,6 +29,7 @@ class Extraction:
     greedy: float | None
     method: str
     sites: tuple[str, ...] = ()
+    stopped: bool = False
 
     @property
     def gap(self) -> float:
@@ -67,7 +68,9 @@ def extract(problem: Problem, *, original: Choice | None = None, seconds: float 
         )  # fmt: skip
     objective, method, choice = best
     bound = min(solved.bound, objective)
-    return Extraction(choice, problem.total(choice), objective, bound, baseline, method, problem.sites(choice))
+    return Extraction(
+        choice, problem.total(choice), objective, bound, baseline, method, problem.sites(choice), solved.stopped
+    )
 
 
 def extract_greedily(problem: Problem) -> Extraction:

@@ -18,19 +18,21 @@ GAP = 1e-6
 """The relative gap at which HiGHS may stop."""
 NODES = 2000
 """Nodes of the search tree at which HiGHS stops wherever it is: a limit that falls at the same program everywhere."""
-STOPPED = "stopped by the clock"
-"""What a method says of itself where the answer may hang on the machine's speed."""
 SMALL_GAP = 1e-4
 """The relative gap at which the parts' answer is good enough not to solve the program as one."""
 
 
 @dataclass(frozen=True)
 class Solved:
-    """The solver's answer: a choice (None if it found none), a proven lower bound, and how it was found."""
+    """The solver's answer: a choice (None if it found none), a proven lower bound, and how it was found.
+
+    ``stopped`` says that the clock ended it: another machine may find another one.
+    """
 
     choice: dict[int, Candidate] | None
     bound: float
     method: str
+    stopped: bool = False
 
 
 def solve(problem: Problem, start: Mapping[int, Candidate] | None, seconds: float) -> Solved:
@@ -55,12 +57,12 @@ def solve(problem: Problem, start: Mapping[int, Candidate] | None, seconds: floa
             start = best.choice
     spent = problem.total_of(region.forced)
     whole = _Rows(problem, region, spent, limited=True).solve(start, seconds)
-    bound = max(whole.bound, best.bound)
+    bound, stopped = max(whole.bound, best.bound), whole.stopped or best.stopped
     if whole.choice is None or (
         best.choice is not None and problem.objective(best.choice) <= problem.objective(whole.choice)
     ):
-        return Solved(best.choice, bound, best.method)
-    return Solved(whole.choice, bound, whole.method)
+        return Solved(best.choice, bound, best.method, stopped)
+    return Solved(whole.choice, bound, whole.method, stopped)
 
 
 def _by_parts(problem: Problem, region: Region, seconds: float) -> Solved:
@@ -68,13 +70,13 @@ def _by_parts(problem: Problem, region: Region, seconds: float) -> Solved:
     lighter, region, trifles = regions.without_trifles(problem, region, GAP)
     parts = regions.parts(lighter, region)
     limit, best, bound = problem.budgets.nbytes, None, -math.inf
-    low, high, step, method = 0.0, math.inf, 0.0, "milp"
+    low, high, step, stopped = 0.0, math.inf, 0.0, False
     for _ in range(_PRICES):
         priced = replace(lighter, weights=replace(problem.weights, nbytes=problem.weights.nbytes + step))
         solved = _solve_parts(priced, region, parts, seconds)
         if solved.choice is None:
             break
-        bound, method = max(bound, solved.bound - step * (limit or 0.0)), max(method, solved.method, key=len)
+        bound, stopped = max(bound, solved.bound - step * (limit or 0.0)), stopped or solved.stopped
         choice = solved.choice | trifles
         if problem.fits(choice):
             if best is None or problem.objective(choice) < problem.objective(best):
@@ -92,7 +94,7 @@ def _by_parts(problem: Problem, region: Region, seconds: float) -> Solved:
             step = problem.objective(choice) / limit
         else:
             step = step * _RAISE if high == math.inf else math.sqrt(max(low, high / _RAISE**4) * high)
-    return Solved(best, bound, method)
+    return Solved(best, bound, "milp", stopped)
 
 
 _PRICES = 9
@@ -105,20 +107,19 @@ def _solve_parts(problem: Problem, region: Region, parts: Sequence[Region], seco
     whole = {c: problem.candidates[c][0] for c in region.forced}
     spent = problem.total_of(region.forced)
     shared = problem.weights.of(spent)
-    bound, method = shared, "milp"
+    bound, stopped = shared, False
     for part in parts:
         found = regions.enumerate_best(problem, part)
         if found is None:
             solved = _Rows(problem, part, spent, limited=False).solve(None, seconds)
             if solved.choice is None:
                 return solved
-            method = max(method, solved.method, key=len)  # one part that was stopped says so for all
-            found, part_bound = solved.choice, solved.bound - shared
+            found, part_bound, stopped = solved.choice, solved.bound - shared, stopped or solved.stopped
         else:
             part_bound = sum(problem.weights.of(candidate.price) for candidate in found.values())
         whole.update(found)
         bound += part_bound
-    return Solved(whole, bound, method)
+    return Solved(whole, bound, "milp", stopped)
 
 
 @dataclass
@@ -267,11 +268,11 @@ class _Rows:
         solver.run()
         info = solver.getInfo()
         spent = self.problem.weights.of(self.spent)
-        method = f"milp, {STOPPED}" if solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit else "milp"
+        stopped = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
         bound = info.mip_dual_bound * self.unit + spent if math.isfinite(info.mip_dual_bound) else -math.inf
         if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-            return Solved(None, bound, method)
-        return Solved(self._choice(list(solver.getSolution().col_value)), bound, method)
+            return Solved(None, bound, "milp", stopped)
+        return Solved(self._choice(list(solver.getSolution().col_value)), bound, "milp", stopped)
 
     def _model(self, highspy: Any) -> Any:
         lp = highspy.HighsLp()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tcc.ir import triangular
+
 DAMPING = 0.01
 """What is added to the second moments' diagonal, as a part of its mean: they come from few samples."""
 _BLOCK = 128
@@ -25,11 +27,11 @@ class Compensation:
     def of(second: np.ndarray) -> Compensation:
         """For rows x with ``second``, [K, K], the mean of x xT; None of it needs to be invertible."""
         order = np.argsort(-np.diag(second), kind="stable")
-        damped = second[np.ix_(order, order)]
-        mean = float(np.mean(np.diag(damped)))
-        damped[np.diag_indices_from(damped)] += DAMPING * mean if mean else 1.0
-        inverse = np.linalg.inv(damped)
-        return Compensation(order, np.ascontiguousarray(np.linalg.cholesky((inverse + inverse.T) / 2).T))
+        mean = float(np.mean(np.diag(second)))
+        # S = R Rᵀ with R upper triangular is the Cholesky factor from the other end, and S⁻¹ = R⁻ᵀ R⁻¹.
+        backwards = order[::-1]
+        lower = triangular.factor(second[np.ix_(backwards, backwards)], DAMPING * mean if mean else 1.0)
+        return Compensation(order, np.ascontiguousarray(triangular.inverse(lower)[::-1, ::-1]))
 
     def divided(self, factor: np.ndarray) -> Compensation:
         """That for inputs divided by ``factor``, [K]."""

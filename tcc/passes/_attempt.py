@@ -158,4 +158,5 @@ class Attempt:
             "bound": found.bound,
             "gap": found.gap,
             "method": found.method,
+            "stopped": found.stopped,
         }

@@ -15,7 +15,7 @@ import onnx_ir
 
 from tcc.ir import digests
 from tcc.ir.model import Model
-from tcc.passes.base import Context, Pass, PassResult
+from tcc.passes.base import Context, Pass, PassResult, Stop
 
 if TYPE_CHECKING:
     from tcc.passes._snapshot import Snapshot
@@ -57,7 +57,7 @@ class Stages:
         except (OSError, ValueError):
             return None
         model = Model(onnx_ir.load(folder / _MODEL), source, files=files)
-        return PassResult(model, record["changed"], record["facts"])
+        return PassResult(model, record["changed"], record["facts"], frozenset(map(Stop, record.get("stops", ()))))
 
     def keep(self, key: str, result: PassResult, step: Pass) -> None:
         """Write a stage; a full disk only costs the time that it would have saved."""
@@ -65,7 +65,8 @@ class Stages:
         try:
             made.mkdir(parents=True, exist_ok=True)
             result.model.clone().save(made / _MODEL)
-            record = {"pass": step.name, "changed": result.changed, "facts": result.facts}
+            stops = sorted(stop.value for stop in result.stops)
+            record = {"pass": step.name, "changed": result.changed, "facts": result.facts, "stops": stops}
             (made / _RECORD).write_text(json.dumps(record, default=_jsonable))
             made.rename(self.folder / key)
         except OSError:

@@ -25,6 +25,15 @@ class Effect(Enum):
     """Within the loss that the budget allows."""
 
 
+class Stop(Enum):
+    """What the clock cut short in a pass: with more time, or on a faster machine, it may give another result."""
+
+    SOLVER = "solver"
+    """The integer program: the best answer it had found is taken."""
+    DEADLINE = "deadline"
+    """The pass itself, at ``Context.deadline``: what it had by then is taken."""
+
+
 ORIGINS, DECLINES = "origins", "declines"
 """What can be asked of a pass besides: which rules made each node, and why rules that matched declined."""
 
@@ -105,12 +114,14 @@ class Context:
 class PassResult:
     """What a pass made of its model.
 
-    ``facts`` are plain values for the report (JSON-serialisable, deterministic), by name.
+    ``facts`` are plain values for the report (JSON-serialisable, deterministic), by name; ``stops`` is what the clock
+    cut short.
     """
 
     model: Model
     changed: bool
     facts: Mapping[str, Any] = field(default_factory=dict)
+    stops: frozenset[Stop] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tcc.ir.opsets import raised
 from tcc.passes._attempt import Attempt
 from tcc.passes._prepared import Prepared, prepare
 from tcc.passes._sensitivity import Answers, Measuring
-from tcc.passes.base import Context, Effect, Pass, PassResult
+from tcc.passes.base import Context, Effect, Pass, PassResult, Stop
 from tcc.rewrites.lossy._ranges import KEY
 
 _ROUNDS = 5
@@ -88,9 +88,10 @@ class Compress(Pass):
             search.record["declined"] = {"all": error.diagnostics[0].message}
             return PassResult(model, changed=False, facts=search.record)
         best = search.best()
+        stops = frozenset(search.stops)
         if best is None:
-            return PassResult(model, changed=False, facts=search.record)
-        return PassResult(best, changed=True, facts=search.record)
+            return PassResult(model, False, search.record, stops)
+        return PassResult(best, True, search.record, stops)
 
 
 @dataclass
@@ -102,6 +103,7 @@ class _Search:
     context: Context
     wanted: Mapping[str, Sequence[str]]
     record: dict[str, Any] = field(default_factory=dict)
+    stops: set[Stop] = field(default_factory=set)
     unit: float = 1.0
     """The loss, in the budget's unit, of an unexplained variance of 1."""
     factors: dict[str, float] = field(default_factory=dict)
@@ -150,7 +152,7 @@ class _Search:
             except TccError as error:
                 if best is None or not deadline.has_come(error):
                     raise
-                self.record["stopped"] = error.diagnostics[0].message
+                self.stops.add(Stop.DEADLINE)
                 break
             if best is None:
                 self.record |= tried.facts
@@ -178,6 +180,7 @@ class _Search:
             if not usable or _technique(site) in usable
         }
         choice = attempt.choose(loss)
+        self.stops |= {Stop.SOLVER} if choice.extraction.stopped else set()
         sites, facts = choice.extraction.sites, attempt.record(choice)
         if not sites:
             return _Tried(attempt.model, facts, choice.extraction.objective, {}, None, left=bool(loss))
@@ -200,7 +203,7 @@ class _Search:
         except TccError as error:
             if not deadline.has_come(error):
                 raise
-            self.record["stopped"] = error.diagnostics[0].message
+            self.stops.add(Stop.DEADLINE)
             return False
 
     def _goes_on(self, tried: _Tried, found: Loss, *, fits: bool) -> bool:

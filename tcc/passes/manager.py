@@ -12,7 +12,7 @@ from tcc.ir.model import Model
 from tcc.passes import reproducer
 from tcc.passes._snapshot import Snapshot
 from tcc.passes._stages import Stages
-from tcc.passes.base import Context, Effect, Pass, PassResult
+from tcc.passes.base import Context, Effect, Pass, PassResult, Stop
 from tcc.passes.pipeline import unparse_one
 from tcc.passes.verification import Verification, Verifier
 
@@ -49,6 +49,8 @@ class Record:
     verification: Verification | None
     grows: bool = False
     """Whether the pass may add nodes and work: see ``Pass.grows``."""
+    stops: frozenset[Stop] = frozenset()
+    """What the clock cut short: see ``PassResult.stops``."""
 
 
 class Instrument:
@@ -140,6 +142,7 @@ class _Run:
             result.facts,
             verification,
             step.grows,
+            result.stops,
         )
         self.records.append(record)
         for instrument in self.instruments:
@@ -157,7 +160,7 @@ class _Run:
         if found is None:
             found = step.run(self.model, self.context)
             # What was stopped is not what the same command makes of it with more time.
-            if "stopped" not in found.facts:
+            if Stop.DEADLINE not in found.stops:
                 self.stages.keep(key, found, step)
         return found
 

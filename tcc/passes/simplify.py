@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,7 +24,7 @@ from tcc.ir.saturation import Limits, Saturating
 from tcc.passes import _raising
 from tcc.passes._choosing import Choosing
 from tcc.passes._origins import Origins, declines
-from tcc.passes.base import DECLINES, ORIGINS, Context, Effect, Pass, PassResult
+from tcc.passes.base import DECLINES, ORIGINS, Context, Effect, Pass, PassResult, Stop
 from tcc.rewrites import Equality, siblings, stored
 from tcc.rewrites.rule import Stored
 
@@ -85,7 +86,8 @@ class Simplify(Pass):
         if self.newer and self.equality == "value" and (made := self._in_newer_opset(run, raising)):
             return made
         done, record = run.run()
-        return PassResult(model, changed | done, {"graphs": [*records, record], **raising})
+        records.append(record)
+        return PassResult(model, changed | done, {"graphs": records, **raising}, _stops(records))
 
     def _in_newer_opset(self, run: _GraphRun, facts: dict[str, Any]) -> PassResult | None:
         """The model simplified in the lowest opset that has all that was chosen; None where a newer one gains nothing.
@@ -109,7 +111,7 @@ class Simplify(Pass):
                 return None
             raised = {"from": model.opset, "to": opset}
             left = [lowest] if result is None and lowest < opset else []
-            result = PassResult(made, changed=True, facts={"graphs": [record], "opset": raised})
+            result = PassResult(made, True, {"graphs": [record], "opset": raised}, _stops([record]))
         return result
 
     def _opsets(self, run: _GraphRun) -> tuple[int, ...]:
@@ -121,6 +123,10 @@ class Simplify(Pass):
         if wanted and wanted[0] == _raising.candidates(*given, reach, own=True)[0]:
             return wanted
         return _raising.candidates(*given, run.saturating.reach)
+
+
+def _stops(records: Sequence[Mapping[str, Any]]) -> frozenset[Stop]:
+    return frozenset([Stop.SOLVER] if any(record.get("stopped") for record in records) else [])
 
 
 def _innermost_first(graph: onnx_ir.Graph) -> list[onnx_ir.Graph]:
@@ -186,6 +192,7 @@ class _GraphRun:
             "classes": len(frozen.classes),
             "e_nodes": frozen.node_count,
             "method": choice.extraction.method,
+            "stopped": choice.extraction.stopped,
             "objective": choice.extraction.objective,
             "greedy": choice.extraction.greedy,
             "bound": choice.extraction.bound,

@@ -78,6 +78,7 @@ def pass_entry(record: Record, facts: Mapping[str, Any]) -> dict[str, Any]:
         "pass": record.text,
         "effect": record.effect.value,
         "changed": record.changed,
+        "stopped": sorted(stop.value for stop in record.stops),
         "before": dataclasses.asdict(record.before),
         "after": dataclasses.asdict(record.after),
         "verification": None if checked is None else {

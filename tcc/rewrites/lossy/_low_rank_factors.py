@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tcc.ir import triangular
+
 _RELATIVE = 1e-12
 """Eigenvalues below this part of the largest one are rounding errors of the sums behind them."""
 RIDGE = 1e-6
@@ -127,6 +129,35 @@ def ranks(spectrum: Spectrum, below: float, alignment: int) -> list[int]:
 def _power(rank: int) -> int:
     """The next power of two."""
     return 1 << (rank - 1).bit_length()
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Least-squares solutions of the leading blocks of one system ``gram`` X = ``cross``: one factor solves them all.
+
+    ``inverse`` [D, D] is that of the gram's lower Cholesky factor, ``mapped`` [D, M] what it makes of the right side.
+    """
+
+    inverse: np.ndarray
+    mapped: np.ndarray
+
+    @staticmethod
+    def of(gram: np.ndarray, cross: np.ndarray) -> Nested | None:
+        """The solutions for a gram [D, D] without full rank, too; None where it is zero."""
+        diagonal = np.trace(gram) / max(1, len(gram))
+        if not diagonal > 0:
+            return None
+        inverse = triangular.inverse(triangular.factor(gram, RIDGE * diagonal))
+        return Nested(inverse, inverse @ cross)
+
+    def solution(self, size: int) -> np.ndarray:
+        """X [size, M] of the leading block."""
+        made: np.ndarray = self.inverse[:size, :size].T @ self.mapped[:size]
+        return made
+
+    def explained(self, size: int) -> float:
+        """What it explains of the right side's mean square, at least: crossᵀ X."""
+        return float(np.square(self.mapped[:size]).sum())
 
 
 def regress(gram: np.ndarray, cross: np.ndarray) -> np.ndarray:

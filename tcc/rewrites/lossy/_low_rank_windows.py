@@ -65,10 +65,6 @@ class Seen:
     cross: np.ndarray
     mean: np.ndarray
 
-    def part(self, count: int) -> Seen:
-        """What the first ``count`` of P's columns leave."""
-        return Seen(self.gram[:count, :count], self.cross[:count], self.mean[:count])
-
 
 @dataclass(frozen=True)
 class Windows:
@@ -133,16 +129,25 @@ class Windows:
         mean = (first.T @ self.moments.mean.reshape(groups, -1)).reshape(-1)
         return Seen(gram.reshape(rank * count, rank * count), cross, mean)
 
-    def _form(self, name: str, seen: Seen, last: np.ndarray, stages: tuple[Stage, ...], full: int) -> Form:
-        """A chain by what P sees and B [p, M]; ``full`` multiply-accumulates are at the input's resolution."""
+    def _form(self, name: str, lost: float, mean: np.ndarray, stages: tuple[Stage, ...], full: int) -> Form:
+        """A chain by the mean square that it loses and its mean outputs [M], the bias left out.
+
+        ``full`` of its multiply-accumulates are at the input's resolution.
+        """
         bias = self.layer.uses[0].bias
         assert bias is not None
-        energy = self.outputs.energy
-        lost = self._whole - 2 * float(np.sum(seen.cross * last)) + float(np.sum(last * (seen.gram @ last)))
-        error = float(np.sqrt(max(0.0, lost) / energy)) if energy > 0 else 0.0
         work = sum(stage.size for stage in stages) + full * (int(np.prod(self.patches.strides)) - 1)
-        gap = self.moments.mean @ self.weight - seen.mean @ last
-        return Form(name, stages, (bias + gap,), error, float(work))
+        gap = self.moments.mean @ self.weight - mean
+        return Form(name, stages, (bias + gap,), self._relative(lost), float(work))
+
+    def _relative(self, lost: float) -> float:
+        """The relative L2 error of outputs that lose this of their mean square."""
+        energy = self.outputs.energy
+        return float(np.sqrt(max(0.0, lost) / energy)) if energy > 0 else 0.0
+
+    def _lost(self, seen: Seen, last: np.ndarray) -> float:
+        """What is lost of the outputs' mean square by what P sees and B [p, M]."""
+        return self._whole - 2 * float(np.sum(seen.cross * last)) + float(np.sum(last * (seen.gram @ last)))
 
     def _narrowed(self) -> Iterator[Form]:
         """Tucker-2: 1x1 into fewer channels, the window there, and 1x1 back; or without the last."""
@@ -150,24 +155,33 @@ class Windows:
         for outer in [total, *factors.ranks(self.outputs, total, self.alignment)]:
             basis = np.eye(total) if outer == total else self.outputs.vectors[0][:, :outer]
             spectrum, mixed = self._channels(basis)
-            count, kernel = self.positions, self.patches.kernel
+            count = self.positions
             tail = 0 if outer == total else outer * total
             below = (self.weight.size - tail) / (self.channels + count * outer)
             inners = factors.ranks(spectrum, min(below, self.channels), self.alignment)
-            widest = mixed @ spectrum.vectors[0][:, : max(inners, default=0)]
-            everything = self._seen(widest, count) if inners else None
-            for inner in inners:
-                assert everything is not None
-                first, seen = widest[:, :inner], everything.part(inner * count)
-                core = factors.regress(seen.gram, seen.cross @ basis)
-                ones = (1,) * len(kernel)
-                stages = [
-                    _held("Conv", first.T.reshape(inner, self.channels, *ones)),
-                    _held("Conv", core.T.reshape(outer, inner, *kernel), dict(self.layer.plain)),
-                ]
-                if outer != total:
-                    stages.append(_held("Conv", basis.reshape(total, outer, *ones)))
-                yield self._form(f"tucker{inner}x{outer}", seen, core @ basis.T, tuple(stages), first.size)
+            if inners:
+                yield from self._nested(mixed @ spectrum.vectors[0][:, : max(inners)], inners, basis)
+
+    def _nested(self, widest: np.ndarray, inners: list[int], basis: np.ndarray) -> Iterator[Form]:
+        """The chains into the leading ``inners`` of the channels [C, p] that ``widest`` makes, and back by a basis."""
+        count, kernel, (total, outer) = self.positions, self.patches.kernel, basis.shape
+        seen = self._seen(widest, count)
+        solved = factors.Nested.of(seen.gram, seen.cross @ basis)
+        ones = (1,) * len(kernel)
+        for inner in inners if solved is not None else ():
+            assert solved is not None
+            size, first = inner * count, widest[:, :inner]
+            if self._relative(self._whole - solved.explained(size)) > factors.ERRORS[-1]:
+                continue
+            core = solved.solution(size)
+            stages = [
+                _held("Conv", first.T.reshape(inner, self.channels, *ones)),
+                _held("Conv", core.T.reshape(outer, inner, *kernel), dict(self.layer.plain)),
+            ]
+            if outer != total:
+                stages.append(_held("Conv", basis.reshape(total, outer, *ones)))
+            lost, mean = self._whole - solved.explained(size), seen.mean[:size] @ core @ basis.T
+            yield self._form(f"tucker{inner}x{outer}", lost, mean, tuple(stages), first.size)
 
     def _channels(self, basis: np.ndarray) -> tuple[Spectrum, np.ndarray]:
         """Directions of the input's channels that matter to the outputs in a basis, and the weight they stand for."""
@@ -195,7 +209,8 @@ class Windows:
                 _held("Conv", first.T.reshape(rank, channels, high, 1), down),
                 _held("Conv", last.reshape(rank, wide, total).transpose(2, 0, 1)[:, :, None, :], across),
             )
-            yield self._form(f"spatial{rank}", seen, last, stages, first.size // max(1, self.patches.strides[0]))
+            full = first.size // max(1, self.patches.strides[0])
+            yield self._form(f"spatial{rank}", self._lost(seen, last), seen.mean @ last, stages, full)
 
     def _halves(self) -> tuple[dict[str, Plain], dict[str, Plain]]:
         """The attributes of the vertical and of the horizontal half of a window."""
@@ -232,7 +247,7 @@ class Windows:
             _held("Conv", c.T.reshape(rank, 1, 1, -1), {**across, "group": rank}),
             _held("Conv", last.T.reshape(-1, rank, 1, 1)),
         )
-        return self._form(f"cp{rank}", seen, last, stages, a.size)
+        return self._form(f"cp{rank}", self._lost(seen, last), seen.mean @ last, stages, a.size)
 
 
 _PARTS = (0.4, 0.7, 0.2)
