@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tcc.ir import regions
+from tcc.ir import frontier, regions
 from tcc.ir.problem import LOSSY, Candidate, Price, Problem
 from tcc.ir.regions import Region
 
@@ -109,7 +109,7 @@ def _solve_parts(problem: Problem, region: Region, parts: Sequence[Region], seco
     shared = problem.weights.of(spent)
     bound, stopped = shared, False
     for part in parts:
-        found = regions.enumerate_best(problem, part)
+        found = frontier.cheapest(problem, part)
         if found is None:
             solved = _Rows(problem, part, spent, limited=False).solve(None, seconds)
             if solved.choice is None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tcc.ir.components import connected, strongly_connected
 from tcc.ir.problem import FREE, LOSSY, Candidate, Problem
-
-_FEW = 256
-"""Combinations up to which a part is enumerated instead of handed to the solver."""
 
 
 @dataclass(frozen=True)
@@ -182,32 +177,3 @@ def parts(problem: Problem, region: Region) -> list[Region]:
         replace(region, contested=group, cycles=tuple(cycle for cycle in region.cycles if cycle & set(group)))
         for group in groups
     ]
-
-
-def enumerate_best(problem: Problem, part: Region) -> dict[int, Candidate] | None:
-    """The cheapest choice of a small acyclic part, by trying all; None where the part is not small."""
-    if part.cycles or math.prod(len(problem.candidates[c]) for c in part.contested) > _FEW:
-        return None
-    best: dict[int, Candidate] | None = None
-    lowest = math.inf
-    for choice in _choices(problem, part):
-        cost = sum(problem.weights.of(candidate.price) for candidate in choice.values())
-        if cost < lowest:
-            best, lowest = choice, cost
-    return best
-
-
-def _choices(problem: Problem, part: Region) -> Iterator[dict[int, Candidate]]:
-    """Every choice of the part, each class once, with only the classes that it needs."""
-    roots = [c for c in part.contested if c in part.active]
-    inside = set(part.contested)
-    for picks in itertools.product(*(problem.candidates[c] for c in part.contested)):
-        all_picks = dict(zip(part.contested, picks, strict=True))
-        choice: dict[int, Candidate] = {}
-        stack = list(roots)
-        while stack:
-            c = stack.pop()
-            if c not in choice:
-                choice[c] = all_picks[c]
-                stack.extend(n for n in all_picks[c].needs if n in inside)
-        yield choice
