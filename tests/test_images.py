@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,20 @@ def test_what_is_wrong_is_one_clear_line(shape: list[Any], text: str, words: str
     with pytest.raises(TccError, match=words) as raised:
         read(text.format(folder), taking(shape))
     assert len(raised.value.diagnostics) == 1
+
+
+def test_images_are_not_held(tmp_path: Path) -> None:
+    model, peaks = taking(["n", 3, 96, 96]), []
+    for count in (8, 64):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for i in range(count):
+            Image.effect_noise((96, 96), 20 + i).save(folder / f"{i:03}.png")
+        tracemalloc.start()
+        feeds = read(f"images:{folder},scale=255", model).feeds
+        sums = [float(feed["x"].sum()) for feed in feeds]
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(set(sums)) == count
+    # 64 images are 7 MB.
+    assert peaks[1] - peaks[0] < 1e6

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 import tempfile
 import weakref
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -122,6 +123,28 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Ar
     with archive.open(member) as packed, unpacked.open("wb") as out:
         shutil.copyfileobj(packed, out)
     return _of_file(unpacked, 0, member.file_size, folder)
+
+
+def spooled(samples: Iterable[np.ndarray[Any, Any]], count: int) -> Array:
+    """As many arrays of one shape and type as one array [count, ...], written to a temporary file one by one.
+
+    Raises:
+        StopIteration: where there is none.
+    """
+    rest = iter(samples)
+    first = next(rest)
+    folder = _Folder()
+    path = folder.path / "array.npy"
+    header = {
+        "descr": np.lib.format.dtype_to_descr(first.dtype),
+        "fortran_order": False,
+        "shape": (count, *first.shape),
+    }
+    with path.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, header)
+        for sample in itertools.chain([first], rest):
+            out.write(np.ascontiguousarray(sample).data)
+    return _of_file(path, 0, path.stat().st_size, folder)
 
 
 class _Folder:

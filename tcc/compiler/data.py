@@ -50,13 +50,14 @@ def read(source: str | Path | Mapping[str, Any] | Sequence[Mapping[str, Any]], m
             infinity, E0605 no samples, E0606 not readable, E0607 no such file, E0608 a function that fails.
     """
     ports = _ports(model)
-    if isinstance(source, str) and source.startswith(images.PREFIX):
-        return read(images.read(source, ports), model)
-    if isinstance(source, str) and sources.is_function(source) and not Path(source).exists():
+    is_images = isinstance(source, str) and source.startswith(images.PREFIX)
+    if isinstance(source, str) and not is_images and sources.is_function(source) and not Path(source).exists():
         return _runs(sources.call(source), ports, source)
-    if isinstance(source, str | Path) and (sets := sources.test_data_sets(Path(source))):
+    if isinstance(source, str | Path) and not is_images and (sets := sources.test_data_sets(Path(source))):
         return _runs([sources.read_test_data_set(folder, list(ports)) for folder in sets], ports, str(source))
-    if isinstance(source, str | Path):
+    if isinstance(source, str) and is_images:
+        groups, where = [images.read(source, ports)], source
+    elif isinstance(source, str | Path):
         groups, where = list(_groups(Path(source), ports)), str(source)
     elif isinstance(source, Mapping):
         groups, where = [{name: np.asarray(value) for name, value in source.items()}], "<calibration>"

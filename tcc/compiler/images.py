@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tcc.compiler import arrays
+from tcc.compiler.arrays import Array
 from tcc.diagnostics import Exit, fail
 from tcc.ir.types import TensorType
 
@@ -33,8 +35,10 @@ class Preparation:
     order: str = "rgb"
 
 
-def read(text: str, ports: Mapping[str, TensorType]) -> dict[str, np.ndarray[Any, Any]]:
+def read(text: str, ports: Mapping[str, TensorType]) -> dict[str, Array]:
     """All images of a folder, in the order of their names, as one array for the model's only input.
+
+    Each is prepared once and put into a temporary file, from which samples are read: memory does not grow with them.
 
     Args:
         text: ``images:FOLDER`` with the preparation behind commas; ``scale`` has to be stated for a float input.
@@ -53,9 +57,8 @@ def read(text: str, ports: Mapping[str, TensorType]) -> dict[str, np.ndarray[Any
     if not paths:
         raise fail(Exit.DATA, "E0607", "there are no images", where=folder, help=f"give {_FORM}")
     last, channels, size = _layout(kind, stated.size, text)
-    arrays = [_image(path, channels, size, stated, kind.dtype) for path in paths]
-    stacked = np.stack(arrays)
-    return {name: stacked if last else np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))}
+    images = (_image(path, channels, size, stated, kind.dtype) for path in paths)
+    return {name: arrays.spooled((image if last else image.transpose(2, 0, 1) for image in images), len(paths))}
 
 
 def _stated(options: str, text: str, *, needs_scale: bool) -> Preparation:
