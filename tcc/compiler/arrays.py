@@ -135,13 +135,9 @@ def spooled(samples: Iterable[np.ndarray[Any, Any]], count: int) -> Array:
     first = next(rest)
     folder = _Folder()
     path = folder.path / "array.npy"
-    header = {
-        "descr": np.lib.format.dtype_to_descr(first.dtype),
-        "fortran_order": False,
-        "shape": (count, *first.shape),
-    }
+    kind, shape = np.lib.format.dtype_to_descr(first.dtype), (count, *first.shape)
     with path.open("wb") as out:
-        np.lib.format.write_array_header_1_0(out, header)
+        np.lib.format.write_array_header_1_0(out, {"descr": kind, "fortran_order": False, "shape": shape})
         for sample in itertools.chain([first], rest):
             out.write(np.ascontiguousarray(sample).data)
     return _of_file(path, 0, path.stat().st_size, folder)
