@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import tcc
+from tcc.ir.execution import Runner
 from tests.quantized_models import optimised
 
 DRAW = np.random.default_rng(0)
@@ -88,3 +89,26 @@ def test_a_level_that_may_lose_stores_what_no_kernel_computes_faster() -> None:
     model = recurrent()
     result = tcc.compile(model, opt_level=3, target="x86-64-vnni", calibration=FEEDS, max_loss=0.05, measure=False)
     assert result.to_proto().ByteSize() < 0.35 * model.ByteSize()
+
+
+def test_integers_are_fitted_to_the_data_of_what_reads_them() -> None:
+    draw = np.random.default_rng(1)
+    weight = draw.normal(size=(64, 48)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "k"], ["y"], "product")], "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 48])],
+        [numpy_helper.from_array(weight, "k")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    # Inputs of few directions: what is rounded in one row can be made up for in others.
+    basis = draw.normal(size=(8, 64))
+    feeds = [{"x": (draw.normal(size=(4, 8)) @ basis).astype(np.float32)} for _ in range(64)]
+    pipeline = "compress{techniques=stored-int8}"
+    result = tcc.compile(model, passes=pipeline, target="x86-64-vnni", calibration=feeds, max_loss=0.05)
+    assert record(result)["sites"] == ["stored-int8:k"]
+    x = np.concatenate([feed["x"] for feed in feeds])
+    scale = np.abs(weight).max(axis=0) / 127
+    nearest = np.rint(weight / scale) * scale - weight
+    stored = Runner(result.to_proto()).run({"x": x})[0] - x @ weight
+    assert np.linalg.norm(stored) < 0.5 * np.linalg.norm(x @ nearest)

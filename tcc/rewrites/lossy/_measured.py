@@ -87,6 +87,30 @@ def known(made: Offer) -> dict[str, Known]:
     return found
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A weight as it lies in the file, in int8 with one ``scale`` for each index of ``axis``.
+
+    ``error`` is the relative L2 error of what its only user gives.
+    """
+
+    values: np.ndarray
+    scale: np.ndarray
+    axis: int
+    error: float
+
+
+def fitted(made: Offer, v: onnx_ir.Value) -> Fitted | None:
+    """The integers that were fitted to the data of a weight's only user; None where there is no such thing."""
+    users = [node.outputs[0].name or "" for node, _ in v.uses()]
+    if len(users) != 1 or (found := known(made).get(users[0])) is None:
+        return None
+    each, rounded = products(made)[users[0]], found.rounded[WHOLE]
+    error = relative(made, each.node.outputs[0], rounded.gap, found.columns)
+    axis = 0 if each.is_transposed else each.array.ndim - 1
+    return Fitted(each.stored(rounded.values), rounded.scale, axis, error)
+
+
 def _measure(made: Offer) -> Iterator[tuple[str, Known]]:
     readers: dict[Tap, list[Weighted]] = {}
     for each in weighted.find(made.evidence.model.graph):

@@ -26,10 +26,14 @@ _TO_SINGLE = attributes.key_of({"to": onnx.TensorProto.FLOAT})
 
 @dataclass(frozen=True)
 class Narrow:
-    """A weight in a narrow type: ``values`` alone, or times a ``scale`` that broadcasts to them."""
+    """A weight in a narrow type: ``values`` alone, or times a ``scale`` that broadcasts to them.
+
+    ``error`` is the relative L2 error of what its only user gives, where that is known.
+    """
 
     values: np.ndarray
     scale: np.ndarray | None = None
+    error: float | None = None
 
     def wide(self) -> np.ndarray:
         """What is computed back from it."""
@@ -37,7 +41,9 @@ class Narrow:
         return wide if self.scale is None else np.asarray(wide * self.scale)
 
 
-def offer_narrow(made: Offer, technique: str, dtype: str, narrow: Callable[[np.ndarray], Narrow | str]) -> None:
+def offer_narrow(
+    made: Offer, technique: str, dtype: str, narrow: Callable[[onnx_ir.Value, np.ndarray], Narrow | str]
+) -> None:
     """Offer each large float32 constant in a narrow type; ``narrow`` gives it, or says why it does not."""
     if dtype not in made.target.storage:
         made.declined[technique] = (
@@ -49,7 +55,7 @@ def offer_narrow(made: Offer, technique: str, dtype: str, narrow: Callable[[np.n
         if kind is None or kind.dtype != "float32" or held is None or held.size < SMALLEST or v.is_graph_input():
             continue
         weight = held.numpy()
-        found = narrow(weight) if np.isfinite(weight).all() else "holds values that are not finite"
+        found = narrow(v, weight) if np.isfinite(weight).all() else "holds values that are not finite"
         if isinstance(found, str):
             made.declined[f"{technique}:{v.name}"] = found
         else:
@@ -73,6 +79,9 @@ def _offer_one(made: Offer, site: str, v: onnx_ir.Value, found: Narrow) -> None:
     users = [node for node, _ in v.uses()]
     if len(users) == 1 and users[0].outputs[0].name:
         made.where[site] = users[0].outputs[0].name
+    if found.error is not None:
+        made.error[site] = found.error
+        return
     weight = v.const_value.numpy() if v.const_value is not None else found.wide()
     norm = float(np.linalg.norm(weight))
     made.error[site] = float(np.linalg.norm(weight - found.wide())) / norm if norm else 0.0

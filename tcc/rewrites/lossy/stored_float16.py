@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir
 
 from tcc.rewrites.lossy import Offer
 from tcc.rewrites.lossy._storing import Narrow, offer_narrow
@@ -16,7 +17,7 @@ def offer(made: Offer) -> None:
     offer_narrow(made, "stored-float16", "float16", _halves)
 
 
-def _halves(weight: np.ndarray) -> Narrow | str:
+def _halves(_: onnx_ir.Value, weight: np.ndarray) -> Narrow | str:
     largest = float(np.abs(weight).max())
     if largest > LARGEST:
         return f"reaches {largest:.3g}, float16 ends at {LARGEST:.0f}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir
 
 from tcc.rewrites.lossy import Offer
+from tcc.rewrites.lossy._measured import fitted
 from tcc.rewrites.lossy._schemes import Weight, quantize_weight
 from tcc.rewrites.lossy._storing import MULTIPLIES, Narrow, offer_narrow
 
@@ -21,10 +23,19 @@ def offer(made: Offer) -> None:
     if made.opset < MULTIPLIES:
         made.declined["stored-int8"] = f"opset {made.opset} has no broadcasting Mul, {MULTIPLIES} is the first"
         return
-    offer_narrow(made, "stored-int8", "int8", _integers)
+    offer_narrow(made, "stored-int8", "int8", lambda v, weight: _fitted(made, v) or _nearest(weight))
 
 
-def _integers(weight: np.ndarray) -> Narrow:
+def _fitted(made: Offer, v: onnx_ir.Value) -> Narrow | None:
+    """The weight of one product or convolution, so rounded that on the data its outputs change least."""
+    found = fitted(made, v)
+    if found is None or found.scale.size * _SCALES > found.values.size:
+        return None
+    wide = [-1 if i == found.axis else 1 for i in range(found.values.ndim)]
+    return Narrow(found.values, found.scale.reshape(wide), found.error)
+
+
+def _nearest(weight: np.ndarray) -> Narrow:
     """Along the axis whose scales leave the least error: it is not known what a weight's axes are to all operators."""
     axes = [None, *(i for i, size in enumerate(weight.shape) if size > 1 and size * _SCALES <= weight.size)]
     found: list[Weight] = [quantize_weight(weight, axis) for axis in axes]

@@ -9,7 +9,7 @@ from tcc.ir import attributes, facts
 from tcc.ir.model import tensor_type
 from tcc.ir.tables import ABSENT
 from tcc.rewrites.lossy import Alternative, Offer
-from tcc.rewrites.lossy._measured import WHOLE, Rounded, known, products, relative
+from tcc.rewrites.lossy._measured import fitted
 
 SMALLEST = 1024
 """Elements below which a weight is left alone: the node and the scales would outweigh what it saves."""
@@ -68,9 +68,9 @@ def _offer_weight(made: Offer, v: onnx_ir.Value, weight: np.ndarray, axis: int) 
     scale = np.where(largest > 0, largest / _LEVELS, 1.0).astype(np.float32)
     spread = scale.reshape(shape) if shape else scale
     quantized = np.clip(np.rint(weight / spread), -_LEVELS, _LEVELS).astype(np.int8)
-    found = _fitted(made, v) if shape else None
+    found = fitted(made, v) if shape else None
     if found is not None:
-        quantized, scale = found[0], found[1].scale
+        quantized, scale = found.values, found.scale
     imported, tables = made.imported, made.tables
     stored = imported.constant(tables, quantized, f"{v.name}_int8")
     scales = imported.constant(tables, np.asarray(scale), f"{v.name}_scale")
@@ -85,16 +85,7 @@ def _offer_weight(made: Offer, v: onnx_ir.Value, weight: np.ndarray, axis: int) 
     if len(users) == 1:
         made.where[site] = users[0].outputs[0].name or ""
     if found is not None:
-        made.error[site] = found[2]
+        made.error[site] = found.error
         return
     norm = float(np.linalg.norm(weight))
     made.error[site] = float(np.linalg.norm(weight - quantized * spread)) / norm if norm else 0.0
-
-
-def _fitted(made: Offer, v: onnx_ir.Value) -> tuple[np.ndarray, Rounded, float] | None:
-    """The integers that were fitted to the data of a weight's only user, in the weight's shape, and their error."""
-    users = [node.outputs[0].name or "" for node, _ in v.uses()]
-    if len(users) != 1 or (found := known(made).get(users[0])) is None:
-        return None
-    each, rounded = products(made)[users[0]], found.rounded[WHOLE]
-    return each.stored(rounded.values), rounded, relative(made, each.node.outputs[0], rounded.gap, found.columns)
