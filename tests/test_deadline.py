@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 import tcc
-from tcc.compiler import levels
+from tcc.compiler import levels, search
+from tcc.compiler.attempts import Attempt, Bench, Branch, attempts
 from tcc.compiler.timing import Timing
-from tcc.diagnostics import Exit, TccError, fail
+from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 from tcc.ir import deadline
 from tcc.ir.execution import Runner
+from tcc.passes import compress
 from tcc.passes.compress import _Search
-from tcc.passes.manager import Stages
+from tcc.passes.manager import Snapshot, Stages
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +86,32 @@ def test_what_is_not_measured_in_time_is_predicted(digits: Path, monkeypatch: py
     (said,) = noted(result, "N0706")
     assert "predicted, not measured" in said
     assert result.report["measured"]["latency"] == "the time limit has come"
+
+
+@pytest.mark.parametrize("part", ["_OBSERVING", "_GATHERING", "_MEASURING"])
+def test_what_there_is_no_time_to_find_out_is_done_without(
+    part: str, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compress, part, 0.0)
+    result = compiled(digits)
+    assert result.report["result"]["bytes"] < 0.5 * (digits / "digits.onnx").stat().st_size
+    assert result.report["accuracy"]["status"] == "measured"
+    (said,) = noted(result, "N0706")
+    assert "took the best it had by then" in said
+
+
+def test_a_branch_without_time_is_tried_in_the_next_turn(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def late(bench: Bench, start: Snapshot, branches: list[Branch], *more: Any) -> list[Attempt]:
+        tried.append(len(branches))
+        if len(tried) == 1:
+            note = Diagnostic("N0706", "the time limit has come")
+            return [Attempt(None, note, late=True) for _ in branches]
+        return attempts(bench, start, branches, *more)
+
+    monkeypatch.setattr(search, "attempts", late)
+    result = compiled(digits)
+    assert tried[:2] == [tried[0]] * 2
+    assert len(result.report["search"]) == 1 + tried[0]
+    assert noted(result, "N0706") == []

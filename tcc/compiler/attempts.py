@@ -59,11 +59,15 @@ class Steps:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of a branch: its steps, or None and why; ``last`` where branches that lose more are hopeless."""
+    """What became of a branch: its steps, or None and why; ``last`` where branches that lose more are hopeless.
+
+    ``late`` says that there was no time for it.
+    """
 
     steps: Steps | None
     note: Diagnostic | None = None
     last: bool = False
+    late: bool = False
 
 
 def attempts(
@@ -87,7 +91,8 @@ def attempts(
             if not deadline.has_come(error):
                 raise
             message = f"the time limit has come: {branch.text} is not tried to its end"
-            made.append(Attempt(None, Diagnostic("N0706", message, start.source, help=error.diagnostics[0].help)))
+            note = Diagnostic("N0706", message, start.source, help=error.diagnostics[0].help)
+            made.append(Attempt(None, note, late=True))
         if made[-1].last:
             break
     return made

@@ -31,8 +31,9 @@ from tcc.targets.native import processors
 
 Feeds = tuple[Mapping[str, Any], ...]
 
-_SEARCH = 0.75
-"""The part of the time limit after which no further program is made: what there is has to be measured and written."""
+_TURNS = (0.5, 0.65, 0.75)
+"""The parts of the time limit at which the turns of a search end: the first leaves time for less lossy programs, the
+last for measuring and writing what there is."""
 _ONE_SIZE = 0.01
 """The part of the input's bytes by which files of one size differ at most."""
 
@@ -78,7 +79,7 @@ class Programs:
             self.asked.target, self.asked.sizes, (), self.samples, limits.loss,
             math.inf if limits.nbytes is None else limits.nbytes.of(nbytes), self.asked.seconds, self.asked.log,
             None if self.loss.evaluation is None else Judged(self.loss), self.asked.asked,
-            max_memory=self._most_memory(original), deadline=self.asked.share_of_time(_SEARCH),
+            max_memory=self._most_memory(original), deadline=self.asked.share_of_time(_TURNS[-1]),
         )  # fmt: skip
         start = run_passes(
             model, first, context, original=original, verifier=self.verifier, instruments=self.asked.instruments
@@ -194,7 +195,7 @@ class Programs:
         with executors.executor(asked.scheduler, jobs) as pool:
             made = self._search = Search(
                 bench, lambda outcome, loss: self._cost(outcome, loss, nbytes), self._timed, asked.budgets,
-                asked.instruments, pool, max(jobs, 1),
+                asked.instruments, pool, max(jobs, 1), [asked.share_of_time(part) for part in _TURNS],
             )  # fmt: skip
             made.run(start, branches, suffix)
         asked.diagnostics += made.notes

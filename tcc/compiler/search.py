@@ -20,8 +20,8 @@ from tcc.passes.manager import Instrument, Outcome, Snapshot
 if TYPE_CHECKING:
     import numpy as np
 
-_AGAIN = 2
-"""How often a branch is tried again with less of the loss budget."""
+TURNS = 3
+"""How often branches are tried: in the later turns again with less of the loss budget, or for want of time before."""
 _LESS = (0.1, 0.7)
 """The least and the most of its share of the budget that a branch keeps then; the more, the nearer it came."""
 _CLOSE = 1e-9
@@ -67,6 +67,7 @@ class Search:
         instruments: look on between passes that run in this process.
         pool: runs attempts elsewhere; None for this process.
         jobs: how many of them at once.
+        ends: of the turns, in seconds since the epoch; the bench's own deadline without any.
     """
 
     bench: Bench
@@ -76,6 +77,7 @@ class Search:
     instruments: Sequence[Instrument] = ()
     pool: Executor | None = None
     jobs: int = 1
+    ends: Sequence[float] = ()
     points: list[Point] = field(default_factory=list)
     original: Cost = field(init=False)
     notes: list[Diagnostic] = field(default_factory=list)
@@ -95,20 +97,23 @@ class Search:
             self.bench, context=replace(self.bench.context, log=silent)
         )  # fmt: skip
         waiting = list(branches)
-        for _ in range(1 + _AGAIN):
+        for turn in range(TURNS):
             shapes = by_shape(waiting)
-            tasks = [(bench, last, shape, suffix, *shown) for shape in shapes]
+            given = replace(bench, context=replace(bench.context, deadline=self.ends[turn])) if self.ends else bench
+            tasks = [(given, last, shape, suffix, *shown) for shape in shapes]
             again: list[Branch] = []
             for shape, made in zip(shapes, in_order(self.pool, attempts, tasks, self.jobs, self._lost), strict=False):
                 for branch, done in zip(shape, made, strict=False):
-                    again += self._take(start, branch, done)
+                    again += self._take(start, branch, done, is_last=turn == TURNS - 1)
                 if made[-1].last:
                     break
             waiting = again
         return self.points
 
-    def _take(self, start: Outcome, branch: Branch, done: Attempt) -> list[Branch]:
+    def _take(self, start: Outcome, branch: Branch, done: Attempt, *, is_last: bool) -> list[Branch]:
         """Keep what became of a branch; what to try again."""
+        if done.late and not is_last and self.ends:
+            return [branch]
         if done.note is not None:
             self.notes.append(done.note)
         if done.steps is None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +13,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, load, numpy_helper
 
 from tcc.diagnostics import Exit, fail
-from tcc.ir import deadline
+from tcc.ir import deadline, turns
 from tcc.ir.execution_errors import load_error, run_error
 from tcc.ir.execution_weights import SHARE_FROM, placeholders, split
 from tcc.ir.types import BITS
@@ -104,22 +101,7 @@ class Runner:
 
         Each run is one of its own, so that the outputs are the same whatever the number of threads.
         """
-        if threads < 2:
-            yield from map(self.run, feeds)
-            return
-        deadline.check()  # a thread of the pool knows of none
-        with ThreadPoolExecutor(threads) as pool:
-            left, waiting = iter(feeds), deque[Future[list[Value]]]()
-            try:
-                # One run waits while the others go on, so that no thread idles while outputs are looked at.
-                waiting.extend(pool.submit(self.run, feed) for feed in islice(left, threads + 1))
-                while waiting:
-                    yield waiting.popleft().result()
-                    deadline.check()
-                    waiting.extend(pool.submit(self.run, feed) for feed in islice(left, 1))
-            finally:
-                for future in waiting:
-                    future.cancel()
+        return turns.mapped(self.run, feeds, threads)
 
     def run_named(self, feeds: Mapping[str, Value]) -> dict[str, Value]:
         """As ``run``, by output name."""

@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import ModuleType
 from typing import Any
 
 from tcc.cost_models import energy
 from tcc.cost_models.roofline import Roofline, Summed, unaware
 from tcc.diagnostics import Exit, TccError
-from tcc.ir import emission, importing, problem, translated
+from tcc.ir import deadline, emission, importing, problem, translated
 from tcc.ir.calibration import Observation
 from tcc.ir.frozen import Frozen, freeze
 from tcc.ir.inference import Annotation
@@ -81,7 +82,7 @@ class Attempt:
         for name, technique in techniques().items():
             if name not in self.without and (not self.wanted or name in self.wanted):
                 self.offer.options = tuple(self.wanted.get(name, ()))
-                technique.offer(self.offer)
+                self._take(name, technique)
         self.offer.tables.load(self.imported.egraph)
         # The graph was simplified before: of the exact rules only those are needed that join neighbours of one type.
         exact = tuple(r for r in stored() if r.name in _JOINING)
@@ -91,6 +92,15 @@ class Attempt:
             Limits(iterations=4),
         )  # fmt: skip
         self.frozen = freeze(self.imported.egraph)
+
+    def _take(self, name: str, technique: ModuleType) -> None:
+        """A technique's offer; what it could not find out in time it does not offer."""
+        try:
+            technique.offer(self.offer)
+        except TccError as error:
+            if not deadline.has_come(error):
+                raise
+            self.offer.declined[name] = error.diagnostics[0].message
 
     @cached_property
     def _choosing(self) -> Choosing:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tcc.ir import digests, weighted
+from tcc.ir import deadline, digests, weighted
 from tcc.ir.calibration import Observation, observe
 from tcc.ir.execution import Runner
 from tcc.ir.inference import Annotation, annotate
@@ -17,6 +18,8 @@ from tcc.passes._sensitivity import Answers
 from tcc.passes.base import Context
 from tcc.rewrites.lossy import Evidence
 
+_FEWEST = 8
+"""Feeds that the original is run on however late it is."""
 _HELD = 256_000_000
 """Bytes of outputs that are kept; more are computed again for each program."""
 
@@ -50,7 +53,7 @@ class Expected:
         yield from Runner(proto, weights=weights).run_each(self.feeds, self.threads)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Prepared:
     """A model with what was seen of it; nothing of it is changed but for what ``evidence`` and ``answers`` keep.
 
@@ -62,6 +65,7 @@ class Prepared:
         observed: what was seen of its values.
         evidence: for the techniques, which keep there what they measure.
         answers: how its outputs answer to errors, by the techniques that were asked about.
+        hurried: whether something of it was not found out, or on fewer feeds, for want of time.
     """
 
     model: Model
@@ -71,10 +75,16 @@ class Prepared:
     observed: Mapping[str, Observation]
     evidence: Evidence
     answers: dict[Any, Answers] = field(default_factory=dict)
+    hurried: bool = False
 
 
-def prepare(model: Model, context: Context) -> Prepared:
+def prepare(model: Model, context: Context, end: float = math.inf) -> Prepared:
     """Run the original, unless another pass of this process has run the same one on the same data.
+
+    Args:
+        model: the original.
+        context: of the pass.
+        end: when to be content with what was run on, in seconds since the epoch.
 
     Raises:
         TccError: where it does not run.
@@ -82,15 +92,29 @@ def prepare(model: Model, context: Context) -> Prepared:
     feeds = context.calibration or context.feeds
     # Data are told apart by where they lie: what is kept holds them, so that nothing else comes to lie there.
     key = (_digest(model), id(feeds), context.calibration is not None, repr(context.target))
-    found: Prepared = context.memo.kept(key, lambda: _prepare(model, context, feeds))
+    found: Prepared = context.memo.kept(key, lambda: _prepare(model, context, feeds, end))
     return found
 
 
-def _prepare(model: Model, context: Context, feeds: Sequence[Mapping[str, Any]]) -> Prepared:
-    found, expected = annotate(model), Expected(model, feeds, context.threads)
-    observed = observe(model, feeds, weighted.axes(model.graph), outputs=expected.keep, threads=context.threads)
-    evidence = Evidence(model, tuple(feeds), context.calibration is not None, threads=context.threads)
-    return Prepared(model, found, feeds, expected, observed, evidence)
+def _prepare(model: Model, context: Context, feeds: Sequence[Mapping[str, Any]], end: float) -> Prepared:
+    taken: list[Mapping[str, Any]] = []
+    found, expected = annotate(model), Expected(model, taken, context.threads)
+    observed = observe(
+        model, _timely(feeds, taken, end), weighted.axes(model.graph), outputs=expected.keep, threads=context.threads
+    )
+    evidence = Evidence(model, tuple(taken), context.calibration is not None, threads=context.threads)
+    return Prepared(model, found, taken, expected, observed, evidence, hurried=len(taken) < len(feeds))
+
+
+def _timely(
+    feeds: Sequence[Mapping[str, Any]], taken: list[Mapping[str, Any]], end: float
+) -> Iterator[Mapping[str, Any]]:
+    """The feeds for which there is time, each ``taken`` down."""
+    for feed in feeds:
+        if len(taken) >= _FEWEST and deadline.is_over(end):
+            return
+        taken.append(feed)
+        yield feed
 
 
 def _digest(model: Model) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -34,6 +35,9 @@ _HOPELESS = 1.5
 """How much of the budget a program has to lose on part of the data, for the rest to be left out."""
 _ENOUGH, _LOOK = 32, 8
 """Samples after which that can be said, and the runs between two looks."""
+_OBSERVING, _GATHERING, _MEASURING = 0.3, 0.6, 0.85
+"""Parts of the time after which values are no longer observed, techniques no longer measured, and a program is
+judged by what was measured of it: each leaves time for what comes after it."""
 _SAME = 1.05
 """Cautions that are nearer than this choose the same program."""
 _FULL = 0.75
@@ -88,7 +92,7 @@ class Compress(Pass):
             search.record["declined"] = {"all": error.diagnostics[0].message}
             return PassResult(model, changed=False, facts=search.record)
         best = search.best()
-        stops = frozenset(search.stops)
+        stops = frozenset(search.stops) | ({Stop.DEADLINE} if search.known.hurried else set())
         if best is None:
             return PassResult(model, False, search.record, stops)
         return PassResult(best, True, search.record, stops)
@@ -110,6 +114,10 @@ class _Search:
     """How much more than predicted each technique was found to lose."""
 
     known: Prepared = field(init=False)
+    gathered: float = field(init=False, default=math.inf)
+    """When to be content with what is known of the techniques, in seconds since the epoch."""
+    measured: float = field(init=False, default=math.inf)
+    """When to be content with what was measured of a program."""
     allowed: float = field(init=False, default=0.0)
     """The loss that may be predicted: the budget, or where that is 0 what was found to lose nothing."""
     failed: float = 0.0
@@ -121,7 +129,9 @@ class _Search:
         """Run the original; raises where it does not run."""
         data = "calibration" if self.context.calibration else "generated inputs"
         self.record |= {"objective": self.options.objective, "data": data, "rounds": []}
-        self.known = prepare(self.model, self.context)
+        end = self.context.deadline
+        self.gathered, self.measured = deadline.share(end, _GATHERING), deadline.share(end, _MEASURING)
+        self.known = prepare(self.model, self.context, deadline.share(end, _OBSERVING))
         metric, self.allowed = self.known.expected.judge.loss().metric, self.context.max_loss
         self.unit = _UNIT.get(metric, 1.0)
         if not self.allowed and self.context.calibration:
@@ -131,7 +141,15 @@ class _Search:
             self.allowed = _TRUSTED
         kept = self.known.evidence.kept
         if self.context.calibration and KEY not in kept and self._is_offered(_STATIC):
-            kept[KEY] = self._measuring().ranges()
+            with self._gathering():
+                kept[KEY] = self._measuring().ranges()
+
+    @contextmanager
+    def _gathering(self) -> Iterator[None]:
+        """What is found out within has its part of the time; what it was too short for goes on without."""
+        with deadline.until(self.gathered) as span:
+            yield
+        self.known.hurried |= span.struck
 
     def _is_offered(self, technique: str) -> bool:
         return technique not in self.options.without.split("+") and (not self.wanted or technique in self.wanted)
@@ -172,11 +190,13 @@ class _Search:
 
     def _try(self, only: str = "") -> _Tried:
         """Choose, write and measure a program at the present prediction; ``only`` names what may be used."""
-        attempt = self._attempt()
+        with self._gathering():
+            attempt = self._attempt()
+            answers = self._answers(attempt)
         usable = {name for name in (only or self.options.only).split("+") if name}
         loss = {
             site: self.unit * self.factors.get(_technique(site), 1.0) * e
-            for site, e in self._answers(attempt).losses(attempt.offer).items()
+            for site, e in answers.losses(attempt.offer).items()
             if not usable or _technique(site) in usable
         }
         choice = attempt.choose(loss)
@@ -265,7 +285,7 @@ class _Search:
         known, fused = self.known, self.context.target.kind == "cpu"
         found = measure(
             model, known.feeds, known.expected, optimise=fused, threads=self.context.threads,
-            every=_LOOK, enough=self._is_hopeless,
+            every=_LOOK, enough=self._is_told,
         )  # fmt: skip
         if fitted:
             found = self._on_new_data(model, found)
@@ -285,10 +305,13 @@ class _Search:
         new = measure(model, feeds, expected, optimise=self.context.target.kind == "cpu", threads=self.context.threads)
         return new if new.metric == found.metric and new.value > found.upper else found
 
-    def _is_hopeless(self, found: Loss) -> bool:
-        """Whether part of the data says already that a program loses too much."""
+    def _is_told(self, found: Loss) -> bool:
+        """Whether part of the data says already that a program loses too much, or has to do."""
         if found.metric != self.known.expected.judge.loss().metric or found.samples < _ENOUGH:
             return False
+        if deadline.is_over(self.measured):
+            self.known.hurried = True
+            return True
         # What is below the value is as far from it as what is above.
         return not math.isfinite(found.value) or 2 * found.value - found.upper > _HOPELESS * self.context.max_loss
 

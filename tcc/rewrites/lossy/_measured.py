@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir
+from threadpoolctl import threadpool_limits
 
 from tcc.diagnostics import TccError
-from tcc.ir import covariance, rounding, weighted
+from tcc.ir import covariance, rounding, turns, weighted
 from tcc.ir.calibration.observers import Channels
 from tcc.ir.covariance import Moments, Tap
 from tcc.ir.rounding import Compensation
@@ -78,11 +79,13 @@ def known(made: Offer) -> dict[str, Known]:
         return {}
     kept = made.evidence.kept
     if "products" not in kept:
+        kept["products"] = {}
         try:
-            kept["products"] = dict(_measure(made))
+            for name, each in _measure(made):
+                kept["products"][name] = each
         except TccError as error:
+            # What there is by then is as good as ever; the others are rounded to nearest.
             made.declined["second-moments"] = error.diagnostics[0].message
-            kept["products"] = {}
     found: dict[str, Known] = kept["products"]
     return found
 
@@ -118,13 +121,18 @@ def _measure(made: Offer) -> Iterator[tuple[str, Known]]:
             readers.setdefault(tap, []).append(each)
     levels = REDUCED if made.target.quantization.reduced_range else WHOLE
     evidence = made.evidence
-    for tap, moments in covariance.stream(
-        evidence.model, readers, evidence.feeds, rows=_ROWS, threads=evidence.threads
-    ):
-        yield from _fitted(made, readers[tap], moments, levels)
+    seen = covariance.stream(evidence.model, readers, evidence.feeds, rows=_ROWS, threads=evidence.threads)
+
+    def fitted(each: tuple[Tap, Moments]) -> list[tuple[str, Known]]:
+        return _fitted(made, readers[each[0]], each[1], levels)
+
+    # The last bits of a factor depend on the number of threads that it is computed on.
+    with threadpool_limits(1, user_api="blas"):
+        for found in turns.mapped(fitted, seen, evidence.threads):
+            yield from found
 
 
-def _fitted(made: Offer, group: Sequence[Weighted], moments: Moments, levels: int) -> Iterator[tuple[str, Known]]:
+def _fitted(made: Offer, group: Sequence[Weighted], moments: Moments, levels: int) -> list[tuple[str, Known]]:
     """The products that read one value."""
     seen = made.observed.get(group[0].data.name or "")
     channels = None if seen is None else seen.channels.get(group[0].axis)
@@ -140,7 +148,7 @@ def _fitted(made: Offer, group: Sequence[Weighted], moments: Moments, levels: in
                 scaled = matrix * factor[:, None]
                 noise = step**2 / 12 * float(np.square(scaled).sum())
                 known.smooth = Smooth(factor, divided.rounded(scaled, levels), noise)
-    yield from zip((each.node.outputs[0].name or "" for each in group), found, strict=True)
+    return list(zip((each.node.outputs[0].name or "" for each in group), found, strict=True))
 
 
 def _plain(rounder: _Rounder, matrix: np.ndarray, levels: Sequence[int]) -> Known:

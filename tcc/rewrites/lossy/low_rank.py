@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tcc.diagnostics import TccError
-from tcc.ir import covariance
+from tcc.ir import covariance, turns
 from tcc.ir.covariance import Moments, Tap
 from tcc.rewrites.lossy import Offer
 from tcc.rewrites.lossy import _low_rank_factors as factors
@@ -32,13 +33,15 @@ def offer(made: Offer) -> None:
     layers = find(made)
     kept = made.evidence.kept
     if ("low-rank", blind) not in kept:
+        measuring = _Measuring(made, layers)
+        kept["low-rank", blind] = measuring.measured
         try:
             # The decompositions' last bits depend on the number of threads.
             with threadpool_limits(1, user_api="blas"):
-                kept["low-rank", blind] = _Measuring(made, layers).blind() if blind else _Measuring(made, layers).run()
+                measuring.blind() if blind else measuring.run()
         except TccError as error:
+            # The layers that were measured by then are offered.
             made.declined["low-rank"] = error.diagnostics[0].message
-            return
     found: Measured = kept["low-rank", blind]
     for layer in layers:
         _offer_layer(made, layer, found)
@@ -62,7 +65,7 @@ def _key(layer: Layer) -> str:
 
 def _offer_layer(made: Offer, layer: Layer, found: Measured) -> None:
     if _key(layer) not in found.spectra:
-        made.declined[f"low-rank:{layer.name}"] = "no finite moments of its data could be measured"
+        made.declined[f"low-rank:{layer.name}"] = "no finite moments of its data were measured"
         return
     spectrum, means = found.spectra[_key(layer)]
     inner, columns = layer.size
@@ -95,22 +98,20 @@ class _Measuring:
     layers: list[Layer]
     measured: Measured = field(default_factory=Measured)
 
-    def blind(self) -> Measured:
+    def blind(self) -> None:
         """The spectra of the weights alone."""
         for layer in self.layers:
             spectrum = factors.plain(layer.matrix())
             self.measured.spectra[_key(layer)] = spectrum, [None] * len(layer.uses)
-        return self.measured
 
-    def run(self) -> Measured:
-        """The spectra of the layers on the data."""
+    def run(self) -> None:
+        """The spectra of the layers on the data; raises at the deadline, with what there is by then in ``measured``."""
         if self.made.opset < covariance.FIRST_OPSET:
-            return self.measured
+            return
         jobs = [self._job(layer) for layer in self.layers]
         jobs += [_Job((group[0].input_tap(group[0].uses[0]),), self._sharing(group)) for group in siblings(self.layers)]
         self._stream(jobs)
         self._stream([job for layer in self.layers if (job := self._window(layer)) is not None], windows.ROWS)
-        return self.measured
 
     def _window(self, layer: Layer) -> _Job | None:
         tap, patches = windows.window_tap(layer), windows.geometry(layer)
@@ -127,13 +128,18 @@ class _Measuring:
         return _Job((tap,), run)
 
     def _stream(self, jobs: list[_Job], rows: int | None = None) -> None:
+        for _ in turns.mapped(lambda run: run(), self._ready(jobs, rows), self.made.evidence.threads):
+            pass
+
+    def _ready(self, jobs: list[_Job], rows: int | None) -> Iterator[Callable[[], None]]:
+        """What can be computed, as soon as it can."""
         evidence, held = self.made.evidence, dict[Tap, Moments]()
         waiting = list(jobs)
         taps, feeds = dict.fromkeys(tap for job in jobs for tap in job.taps), covariance.fitted(evidence.feeds)
         for tap, moments in covariance.stream(evidence.model, taps, feeds, rows=rows, threads=evidence.threads):
             held[tap] = moments
             for job in [job for job in waiting if all(tap in held for tap in job.taps)]:
-                job.run(held)
+                yield partial(job.run, {tap: held[tap] for tap in job.taps})
                 waiting.remove(job)
             needed = {tap for job in waiting for tap in job.taps}
             held = {tap: found for tap, found in held.items() if tap in needed}
