@@ -86,6 +86,11 @@ def _first_versions() -> dict[str, int]:
     return found
 
 
+def ir_version(model: Model, opset: int) -> int:
+    """The file format's version of a model that is written in this opset."""
+    return max(model.ir_version, conversion.lowest_ir_version(opset)) if opset > model.opset else model.ir_version
+
+
 def raised(model: Model, opset: int, context: Context) -> Model:
     """The model in this opset, in canonical form.
 

@@ -20,6 +20,7 @@ from tcc.ir.model import Model, tensor_type
 from tcc.ir.naming import names_of_model
 from tcc.ir.problem import Weights
 from tcc.ir.reading import reach_of
+from tcc.ir.restating import restated
 from tcc.ir.saturation import Limits, Saturating
 from tcc.passes import _raising
 from tcc.passes._choosing import Choosing
@@ -92,7 +93,8 @@ class Simplify(Pass):
     def _in_newer_opset(self, run: _GraphRun, facts: dict[str, Any]) -> PassResult | None:
         """The model simplified in the lowest opset that has all that was chosen; None where a newer one gains nothing.
 
-        The newest that rules ask for shows what is chosen, the lowest that holds it is what is written.
+        The newest that rules ask for shows what is chosen, the lowest that holds it is what is written: the same
+        program where that says the same in both, else the model is converted to it and simplified again.
         """
         model, context, rules = run.model, run.context, self.rules()
         wanted = self._opsets(run)
@@ -106,11 +108,12 @@ class Simplify(Pass):
                 continue
             _, record = _GraphRun(self, made, made.graph, run.prices, context, annotate(made)).run()
             lowest = _raising.needed(made, rules, model.opset)
+            kept = restated(made, lowest, _raising.ir_version(model, lowest))
             if lowest == model.opset:
                 facts["opset"] = {"from": model.opset, "declined": f"nothing that opset {opset} brings is chosen"}
-                return None
-            raised = {"from": model.opset, "to": opset}
-            left = [lowest] if result is None and lowest < opset else []
+                return PassResult(made, True, {"graphs": [record], **facts}, _stops([record])) if kept else None
+            raised = {"from": model.opset, "to": lowest if kept else opset}
+            left = [lowest] if result is None and lowest < opset and not kept else []
             result = PassResult(made, True, {"graphs": [record], "opset": raised}, _stops([record]))
         return result
 
