@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tcc.diagnostics import Exit, TccError, fail
-from tcc.passes._prune_path import Step
+from tcc.ir.channels import Group, Groups
+from tcc.ir.channels.choosing import at_ratio
+from tcc.passes._prune_path import Step, aligned
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_HALVINGS = 10
+_MOST = 0.98
+"""The largest ratio that is tried."""
 
 
 def by_cost(steps: Sequence[Step], part: float, measure: Callable[[Step], float], what: str) -> int:
@@ -34,3 +44,32 @@ def by_loss(steps: Sequence[Step], most: float, loss: Callable[[Step], float]) -
         middle = (low + high) // 2
         low, high = (middle, high) if loss(steps[middle]) <= most else (low, middle)
     return low
+
+
+def evenly(
+    groups: Groups,
+    scores: Mapping[Group, np.ndarray],
+    within: Callable[[dict[Group, np.ndarray]], bool],
+    *,
+    minimum: int,
+    align: int,
+) -> dict[Group, np.ndarray] | None:
+    """The removal of the smallest ratio, the same of every group, that is within a budget; None where none is.
+
+    Args:
+        groups: what may shrink.
+        scores: the ranking of each group's units.
+        within: whether a removal is within the budget.
+        minimum: indices that every axis keeps at least.
+        align: kept units come in multiples of this, where a group has twice as many.
+    """
+    low, high, best = 0.0, _MOST, None
+    for _ in range(_HALVINGS):
+        ratio = (low + high) / 2
+        chosen = at_ratio(groups, ratio, scores.__getitem__, minimum)
+        removal = {g: aligned(removed, scores[g], align) for g, removed in chosen.items()}
+        if within(removal):
+            high, best = ratio, removal
+        else:
+            low = ratio
+    return best

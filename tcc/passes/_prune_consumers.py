@@ -66,6 +66,16 @@ class Consumer:
         flat = np.moveaxis(data, self.data.axis, -1).reshape(-1, data.shape[self.data.axis])
         return np.asarray(flat[_picked(len(flat), limit, seed)], np.float64)
 
+    def results(self, data: np.ndarray, limit: int, seed: int) -> np.ndarray:
+        """The rows of the operator's result, float64 [at most ``limit``, outputs], that ``rows`` of its data give."""
+        flat = np.moveaxis(data, self._outputs, -1)
+        flat = flat.reshape(-1, flat.shape[-1])
+        return np.asarray(flat[_picked(len(flat), limit, seed)], np.float64)
+
+    @property
+    def _outputs(self) -> int:
+        return 1 if self.site.node.op_type == "Conv" else -1
+
     def _patches(self, data: np.ndarray, limit: int, seed: int) -> np.ndarray:
         kernel = (self.site.shape(1) or ())[2:]
         strides = self.site.attribute("strides") or [1] * len(kernel)
@@ -110,7 +120,7 @@ def _consumer(site: Site, tie: Tie) -> Consumer | None:
         return None
     shape = site.port_shape(weights[0].port) or ()
     taps = math.prod(shape[2:])
-    patches = site.node.op_type == "Conv" and taps > 1 and shape[1] * taps <= _WIDEST
+    patches = site.node.op_type == "Conv" and shape[1] * taps <= _WIDEST
     return Consumer(site, data[0], weights[0], patches)
 
 
@@ -156,6 +166,26 @@ def bias_of(consumer: Consumer, node: onnx_ir.Node) -> tuple[onnx_ir.Node, int] 
     # Outputs are columns, or rows where the weight stands on the left.
     from_right = 1 if consumer.weight.port else 2
     return (users[0].node, other) if value is not None and _is_own_vector(value, from_right) else None
+
+
+def added_to(consumer: Consumer, node: onnx_ir.Node) -> onnx_ir.Value | None:
+    """What data the consumer's result is added to, after the bias, as in a residual; None where it is not.
+
+    Args:
+        consumer: the operator.
+        node: it, or its copy in another model.
+    """
+    if not consumer.weight.port:
+        return None
+    place = bias_of(consumer, node)
+    result = (node if place is None else place[0]).outputs[0]
+    users = list(result.uses())
+    if len(users) != 1 or users[0].node.op_type != "Add" or users[0].node.domain:
+        return None
+    other = users[0].node.inputs[1 - users[0].idx]
+    if other is None or other is result or other.const_value is not None or other.shape is None:
+        return None
+    return other if other.shape == result.shape else None
 
 
 def _is_own_vector(value: onnx_ir.Value, from_right: int) -> bool:

@@ -8,6 +8,7 @@ matrix a consumer, whatever the number of samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ import onnx_ir
 from tcc.ir.channels.links import Axis
 from tcc.ir.channels.slicing import replace_constant
 from tcc.ir.model import Model
-from tcc.passes._prune_consumers import Consumer, bias_of
+from tcc.passes._prune_consumers import Consumer, added_to, bias_of
 from tcc.passes._prune_taps import Feed, Tapped, distance, outputs
 
 ROUNDS = 24
@@ -48,11 +49,12 @@ class _Fit:
     """The normal equations of one consumer, a column of ones in X' where there is a bias.
 
     One row in so many is kept apart, and decides how far the fit may go from the plain slice.
+    ``shift`` is what the bias differs from the original's already; None where there is no bias.
     """
 
     consumer: Consumer
     matrix: np.ndarray
-    intercept: bool
+    shift: np.ndarray | None
     fitted: _Moments | None = None
     held: _Moments | None = None
 
@@ -61,15 +63,17 @@ class _Fit:
         """Rows taken in so far."""
         return sum(m.rows for m in (self.fitted, self.held) if m is not None)
 
-    def add(self, original: np.ndarray, pruned: np.ndarray, limit: int, seed: int) -> None:
-        """Take in the rows of one run."""
+    def add(self, original: np.ndarray, pruned: np.ndarray, aside: np.ndarray | None, limit: int, seed: int) -> None:
+        """Take in the rows of one run; ``aside`` is what the result is to make up for, in what it is added to."""
         x, y = self.consumer.rows(pruned, limit, seed), self.consumer.rows(original, limit, seed)
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            return
-        if self.intercept:
-            x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
         # Without patches, what is fitted are the original's channels: the same for every output and tap.
         wanted = y @ self.matrix if self._direct else y
+        if aside is not None and self._direct:
+            wanted = wanted + self.consumer.results(aside, limit, seed)
+        if not (np.isfinite(x).all() and np.isfinite(wanted).all()):
+            return
+        if self.shift is not None:
+            x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
         apart = np.arange(seed, seed + len(x)) % _HELD_OUT == 0
         for name, mask in (("fitted", ~apart), ("held", apart)):
             part = x[mask]
@@ -82,21 +86,21 @@ class _Fit:
         return self.consumer.patches or self.consumer.site.node.op_type != "Conv"
 
     def solve(self, current: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """The fitted matrix, near the current one, and what the bias gains per output (None without one)."""
+        """The fitted matrix, near the current one, and what the bias then differs from the original's."""
         assert self.fitted is not None
         assert self.held is not None
         columns = len(current)
-        start = np.concatenate([current, np.zeros((1, current.shape[1]))]) if self.intercept else current
+        start = current if self.shift is None else np.concatenate([current, self.shift[None]])
         best = min(_RIDGES, key=lambda ridge: self._error(self._solved(self.fitted, start, columns, ridge)))
         found = self._solved(self.fitted + self.held, start, columns, best)
         if self._error(self._solved(self.fitted, start, columns, best)) >= self._error(start):
             found = start
-        return found[:columns], found[columns] if self.intercept else None
+        return found[:columns], None if self.shift is None else found[columns]
 
     def _solved(self, moments: _Moments | None, start: np.ndarray, columns: int, ridge: float) -> np.ndarray:
         assert moments is not None
         scale = float(np.trace(moments.gram[:columns, :columns])) / columns + np.finfo(float).tiny
-        weights = np.append(np.full(columns, ridge * scale), [1e-9 * moments.rows] * self.intercept)
+        weights = np.append(np.full(columns, ridge * scale), [1e-9 * moments.rows] * (self.shift is not None))
         wanted = moments.target if self._direct else moments.target @ self.matrix
         return np.asarray(start + np.linalg.solve(moments.gram + np.diag(weights), wanted - moments.gram @ start))
 
@@ -127,25 +131,23 @@ def recover(
     expected = outputs(original, held)
 
     def loss() -> float:
-        return distance(expected, outputs(small, held))
+        found = distance(expected, outputs(small, held))
+        return found if np.isfinite(found) else math.inf
 
-    before = now = loss()
     touched = [c for c in consumers if c.name in small.graph.initializers and c.data.value.producer() is not None]
-    taken = 0
+    plain, before = _constants(small), loss()
+    # On the way the outputs may get worse: what a layer leaves over, the layers behind it make up for.
     for batch in _batches(touched):
-        plain = _constants(small)
         _fit(original, small, batch, kept, fitted)
-        whole = _constants(small)
-        half = {name: _between(plain[name], tensor) for name, tensor in whole.items() if tensor is not plain[name]}
-        # A layer is fitted to its sums, before its activation function: what helps there may not help the outputs.
-        tried = [(now, plain)]
-        for form in (whole, whole | half):
-            _restore(small, form)
-            tried.append((loss(), form))
-        now, best = min(tried, key=lambda pair: pair[0])
-        taken += best is not plain
-        _restore(small, best)
-    return {"layers": len(touched), "before": before, "after": now, "rounds taken": taken}
+    whole = _constants(small)
+    half = {name: _between(plain[name], tensor) for name, tensor in whole.items() if tensor is not plain[name]}
+    tried = [(before, 0, plain)]
+    for number, form in enumerate((whole, whole | half), 1):
+        _restore(small, form)
+        tried.append((loss(), number, form))
+    now, chosen, best = min(tried, key=lambda found: found[:2])
+    _restore(small, best)
+    return {"layers": len(touched), "before": before, "after": now, "step": (0.0, 1.0, 0.5)[chosen]}
 
 
 Tensors = dict[str, onnx_ir.TensorProtocol]
@@ -175,52 +177,85 @@ def _fit(
     original: Model, small: Model, batch: Sequence[Consumer], kept: Mapping[Axis, np.ndarray], feeds: Sequence[Feed]
 ) -> None:
     nodes = {node.inputs[c.weight.port].name: node for c in batch for node in _readers(small, c)}
-    fits = [
-        _Fit(c, c.matrix(_wanted(c, kept)), c.name in nodes and bias_of(c, nodes[c.name]) is not None) for c in batch
-    ]
-    large = Tapped(original, [c.data.value.name or "" for c in batch])
-    pruned = Tapped(small, [(nodes[c.name].inputs[c.data.port].name or "") if c.name in nodes else "" for c in batch])
+    found = [c for c in batch if c.name in nodes]
+    if not found:
+        return
+    fits, sides = [], list[tuple[onnx_ir.Value, onnx_ir.Value] | None]()
+    for c in found:
+        matrix, shift = c.matrix(_sliced(c.weight.value, kept, c.weight.axis)), _shift(c, nodes[c.name], kept)
+        # A bias has its part in every tap, where those are fitted apart.
+        taps = 1 if shift is None else matrix.shape[1] // shift.size
+        fits.append(_Fit(c, matrix, None if shift is None else np.repeat(shift / taps, taps)))
+        pair = added_to(c, c.site.node), added_to(c, nodes[c.name])
+        if pair[0] is not None and pair[1] is not None:
+            # Of those that are fitted at once only the last makes up for what the sum lacks.
+            sides = [None] * len(sides)
+        sides.append(None if pair[0] is None or pair[1] is None else (pair[0], pair[1]))
+    large = Tapped(original, [c.data.value.name or "" for c in found] + [side[0].name or "" for side in sides if side])
+    pruned = Tapped(
+        small,
+        [nodes[c.name].inputs[c.data.port].name or "" for c in found] + [side[1].name or "" for side in sides if side],
+    )
     for turn, feed in enumerate(feeds):
         first, second = large.run(feed), pruned.run(feed)
-        for fit, a, b in zip(fits, first, second, strict=True):
+        beside = iter(zip(first[len(found) :], second[len(found) :], strict=True))
+        for fit, side, a, b in zip(fits, sides, first, second, strict=False):
+            aside = None if side is None else _difference(*next(beside), side[0], kept)
             columns = fit.matrix.shape[0]
             limit = max(16, -(-_ROWS * columns // len(feeds)))
             if fit.rows < 2 * _ROWS * columns:
-                fit.add(a, b, limit, turn)
+                fit.add(a, b, aside, limit, turn)
     for fit in fits:
-        if fit.rows and fit.consumer.name in nodes:
+        if fit.rows:
             _write(small, fit, nodes[fit.consumer.name])
 
 
-def _wanted(consumer: Consumer, kept: Mapping[Axis, np.ndarray]) -> np.ndarray:
-    """The original's weight, for the outputs that are kept."""
-    value = consumer.weight.value
+def _difference(
+    large: np.ndarray, small: np.ndarray, value: onnx_ir.Value, kept: Mapping[Axis, np.ndarray]
+) -> np.ndarray | None:
+    for axis in range(large.ndim):
+        if (value, axis) in kept:
+            large = np.compress(kept[value, axis], large, axis=axis)
+    return large - small if large.shape == small.shape else None
+
+
+def _sliced(value: onnx_ir.Value, kept: Mapping[Axis, np.ndarray], but: int = -1) -> np.ndarray:
+    """A constant of the original, for what is kept of all axes but one."""
     assert value.const_value is not None
     array = value.const_value.numpy()
     for axis in range(array.ndim):
-        if axis != consumer.weight.axis and (value, axis) in kept:
+        if axis != but and (value, axis) in kept:
             array = np.compress(kept[value, axis], array, axis=axis)
     return array
+
+
+def _bias(consumer: Consumer, node: onnx_ir.Node) -> onnx_ir.Value | None:
+    place = bias_of(consumer, node)
+    return None if place is None else place[0].inputs[place[1]]
+
+
+def _shift(consumer: Consumer, node: onnx_ir.Node, kept: Mapping[Axis, np.ndarray]) -> np.ndarray | None:
+    """What the bias differs from the original's."""
+    first, second = _bias(consumer, consumer.site.node), _bias(consumer, node)
+    if first is None or second is None or second.const_value is None:
+        return None
+    return np.asarray(second.const_value.numpy().astype(np.float64) - _sliced(first, kept)).reshape(-1)
 
 
 def _readers(small: Model, consumer: Consumer) -> list[Any]:
     return [use.node for use in small.graph.initializers[consumer.name].uses()]
 
 
-def _write(small: Model, fit: _Fit, node: Any) -> None:
+def _write(small: Model, fit: _Fit, node: onnx_ir.Node) -> None:
     value = small.graph.initializers[fit.consumer.name]
     assert value.const_value is not None
     like = value.const_value.numpy()
-    current = fit.consumer.matrix(like)
-    matrix, gain = fit.solve(current)
+    matrix, shift = fit.solve(fit.consumer.matrix(like))
     if not np.isfinite(matrix).all():
         return
     replace_constant(value, fit.consumer.weights(matrix, like))
-    place = bias_of(fit.consumer, node)
-    if gain is not None and place is not None:
-        bias = place[0].inputs[place[1]]
-        assert bias is not None
-        assert bias.const_value is not None
+    bias = _bias(fit.consumer, node)
+    if shift is not None and fit.shift is not None and bias is not None and bias.const_value is not None:
         old = bias.const_value.numpy()
-        total = gain.reshape(old.size, -1).sum(axis=1)
-        replace_constant(bias, (old + total.reshape(old.shape)).astype(old.dtype))
+        gain = (shift - fit.shift).reshape(old.size, -1).sum(axis=1)
+        replace_constant(bias, (old + gain.reshape(old.shape)).astype(old.dtype))

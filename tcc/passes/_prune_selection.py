@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ from tcc.ir.channels.choosing import at_ratio, spread_ratio
 from tcc.ir.channels.slicing import kept
 from tcc.ir.loss import loss_of
 from tcc.ir.model import Model
-from tcc.passes._prune_budget import by_cost, by_loss
-from tcc.passes._prune_consumers import consumers
+from tcc.passes._prune_budget import by_cost, by_loss, evenly
+from tcc.passes._prune_consumers import Consumer, consumers
 from tcc.passes._prune_costs import Cost, Costs
 from tcc.passes._prune_data import BY_DATA, Statistics, collect, reconstruction
 from tcc.passes._prune_latency import Point, Stopwatch, reached
@@ -38,7 +38,19 @@ _SAMPLES = 256
 _WORK = 1e13
 """Operations that passing the data through the layers that are fitted may take, as far as the fewest samples allow."""
 
+_CANDIDATES = 3
+"""Removals that are compared at most."""
+
 Removal = dict[Group, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A pruned model (None where nothing was proven), its facts, and the loss on held-out samples."""
+
+    model: Model | None
+    record: dict[str, Any]
+    loss: float
 
 
 @dataclass
@@ -58,28 +70,86 @@ class Selection:
             TccError: E0235 where an option needs data that is not there, E0502 where a budget cannot be met.
         """
         removal = self._at_ratio() if self.options.ratio is not None else self._within_budget()
-        removal = {group: removed for group, removed in removal.items() if removed.any()}
-        return self._finish(removal) if removal else None
-
-    def _finish(self, removal: Removal) -> Model | None:
-        proven = prove_most(self.groups, removal, self.feeds)
-        self.record["unproven"] = dict(proven.failed)
-        proof = proven.proof
-        self.record["proof"] = {"difference": proof.difference, "tolerance": proof.tolerance, "inner": proof.inner}
-        if proven.model is None:
-            self.record["declined"] = {"all": "no group could be proven"}
+        found = [self._finished(own) for own in (removal, *self._others())]
+        best = min((one for one in found if one is not None), key=lambda one: one.loss, default=None)
+        if best is None:
             return None
-        self.record["removed"] = {g.name: [int(r.sum()), g.size] for g, r in proven.removal.items()}
+        self.record |= best.record
+        if len(found) > 1:
+            self.record["tried"] = [None if one is None else one.loss for one in found]
+        return best.model
+
+    def _finished(self, removal: Removal) -> _Candidate | None:
+        """What is left after a removal, proven and recovered; None where nothing can go."""
+        removal = {group: removed for group, removed in removal.items() if removed.any()}
+        if not removal:
+            return None
+        record: dict[str, Any] = {}
+        proven = prove_most(self.groups, removal, self.feeds)
+        record["unproven"] = dict(proven.failed)
+        proof = proven.proof
+        record["proof"] = {"difference": proof.difference, "tolerance": proof.tolerance, "inner": proof.inner}
+        if proven.model is None:
+            record["declined"] = {"all": "no group could be proven"}
+            return _Candidate(None, record, float("inf"))
+        record["removed"] = {g.name: [int(r.sum()), g.size] for g, r in proven.removal.items()}
         before, after = self.costs.total({}), self.costs.total(kept(proven.removal))
-        self.record["operations"] = [before.operations, after.operations]
+        record["operations"] = [before.operations, after.operations]
+        loss = 0.0
         if self._data and self.options.recover:
-            self.record["recovery"] = self._recover(proven.model, proven.removal)
-        return proven.model
+            record["recovery"] = self._recover(proven.model, proven.removal)
+            loss = record["recovery"]["after"]
+        return _Candidate(proven.model, record, loss)
+
+    def _others(self) -> Iterator[Removal]:
+        """Removals to the same budget that do not rest on predicted losses, as far as there is time to compare them.
+
+        Losses of single groups do not add up where much goes; the same part of every group is then hard to beat.
+        """
+        asked = self._asked
+        if asked is None or not (self._data and self.options.recover) or self._watched:
+            return
+        measure, options = _MEASURES[asked[0]], self.options
+        most = asked[1] * measure(self.costs.total({}))
+
+        def within(removal: Removal) -> bool:
+            return measure(self.costs.total(kept(removal))) <= most
+
+        rankings = [self.scores]
+        if options.importance == "auto":
+            rankings.append({group: BY_WEIGHTS["l1"](self.groups, group) for group in self.groups.groups})
+        for scores in rankings[: min(self._affordable, _CANDIDATES) - 1]:
+            found = evenly(self.groups, scores, within, minimum=options.minimum, align=options.align)
+            if found is not None:
+                yield found
+
+    @property
+    def _affordable(self) -> int:
+        """How many recoveries there is time for; at least one."""
+        return max(int(_WORK / max(self._operations * self._rounds * _SAMPLES, 1.0)), 1)
+
+    @property
+    def _asked(self) -> tuple[str, float] | None:
+        """The budget on a cost, and its value."""
+        return next(((name, part) for name, part in self.options.budgets.items() if part is not None), None)
+
+    @property
+    def _watched(self) -> bool:
+        """Whether the budget is one of latency that is measured."""
+        return self.options.latency is not None and self.context.target.name == "native"
 
     def _recover(self, small: Model, removal: Mapping[Group, np.ndarray]) -> dict[str, Any]:
-        found = list(consumers(self.groups))
-        most = _WORK / max(self._operations * min(len(found), ROUNDS), 1.0)
-        return recover(self._model, small, found, kept(removal), few(self._data, max(int(most), _SAMPLES)))
+        share = min(self._affordable, _CANDIDATES)
+        most = _WORK / max(share * self._operations * self._rounds, 1.0)
+        return recover(self._model, small, self._consumers, kept(removal), few(self._data, max(int(most), _SAMPLES)))
+
+    @cached_property
+    def _consumers(self) -> list[Consumer]:
+        return list(consumers(self.groups))
+
+    @property
+    def _rounds(self) -> int:
+        return min(len(self._consumers), ROUNDS)
 
     @property
     def _model(self) -> Model:
@@ -132,14 +202,13 @@ class Selection:
         return {g: aligned(removed, self.scores[g], options.align) for g, removed in found.items()}
 
     def _within_budget(self) -> Removal:
-        options = self.options
-        asked = next(((name, part) for name, part in options.budgets.items() if part is not None), None)
+        asked = self._asked
         if asked is None and not self._data:
             advice = "give data with --calib, or say how much goes: ratio, macs, size or latency"
             raise fail(Exit.USAGE, "E0235", "pruning to a loss budget needs calibration data", help=advice)
         name, part = asked or ("macs", 0.0)
         losses = self._curves() if self._data else guessed(self.scores)
-        if name == "latency" and self.context.target.name == "native":
+        if self._watched:
             return self._at_latency(losses, part)
         path = self._path(losses, name, self.options.align)
         steps = path.steps()

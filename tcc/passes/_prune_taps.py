@@ -18,26 +18,42 @@ Feed = Mapping[str, Any]
 
 _TOGETHER = 32
 _FEWEST = 2
+_SAME = 0.01
+"""The relative distance below which a sample's outputs do not depend on the others of its batch."""
 
 
 def joined(model: Model, feeds: Sequence[Feed]) -> tuple[Feed, ...]:
-    """Feeds of few samples as feeds of up to 32, where the model's first axes are one free batch axis."""
+    """Feeds as batches of up to 32 samples, drawn from all of them, where inputs' first axes are one free batch axis.
+
+    Data is often stored class by class. Parts of it speak for the whole only if each is drawn from everywhere.
+    """
     inputs = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
     firsts = {str(v.shape[0]) if v.shape is not None and len(v.shape) else "" for v in inputs}
     free = all(v.shape is not None and len(v.shape) and not isinstance(v.shape[0], int) for v in inputs)
-    if not free or len(firsts) != 1 or not all(isinstance(a, np.ndarray) for f in feeds for a in f.values()):
+    if not free or len(firsts) != 1 or not all(isinstance(a, np.ndarray) and a.ndim for f in feeds for a in f.values()):
         return tuple(feeds)
-    runs: list[list[Feed]] = []
-    form, count = None, 0
-    for feed in feeds:
-        own = {name: array.shape[1:] for name, array in feed.items()}
-        size = max(len(array) for array in feed.values())
-        if own != form or count + size > _TOGETHER:
-            runs.append([])
-            form, count = own, 0
-        runs[-1].append(feed)
-        count += size
-    return tuple({name: np.concatenate([f[name] for f in run]) for name in run[0]} for run in runs)
+    if any(len({len(array) for array in feed.values()}) != 1 for feed in feeds):
+        return tuple(feeds)
+    samples = [{n: a[i : i + 1] for n, a in feed.items()} for feed in feeds for i in range(samples_in(feed))]
+    forms: dict[Any, list[Feed]] = {}
+    for at in np.random.default_rng(0).permutation(len(samples)).tolist():
+        forms.setdefault(tuple(array.shape for array in samples[at].values()), []).append(samples[at])
+    runs = [own[at : at + _TOGETHER] for own in forms.values() for at in range(0, len(own), _TOGETHER)]
+    batches = tuple({n: np.concatenate([f[n] for f in run]) for n in run[0]} for run in runs)
+    largest = max(batches, key=samples_in, default=None)
+    return tuple(feeds) if largest is not None and not _is_independent(model, largest) else batches
+
+
+def _is_independent(model: Model, batch: Feed) -> bool:
+    """Whether samples of a batch are computed each by itself: the first axis may be one of time."""
+    if samples_in(batch) < _FEWEST:
+        return True
+    last = {name: array[-1:] for name, array in batch.items()}
+    together, alone = outputs(model, [batch, last])
+    return all(
+        isinstance(a, np.ndarray) and a.shape[:1] == (samples_in(batch),) and relative_l2([b], [a[-1:]]) < _SAME
+        for a, b in zip(together, alone, strict=True)
+    )
 
 
 def few(feeds: Sequence[Feed], samples: int) -> tuple[Feed, ...]:
