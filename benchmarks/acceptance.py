@@ -8,7 +8,6 @@ stopped goes on.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import children, models
+from benchmarks.journal import Journal
 
 TECHNIQUES = ("static-int8", "dynamic-int8", "weight-int8", "gather-int8", "float16", "low-rank", "prune")
 PARTS = ("hardware-prices", "program")
@@ -32,7 +32,6 @@ SETS = {
 CLAIMS = {"convolutions": (6.0, 3.0), "encoder": (5.0, 2.5), "decoder": (4.0, 2.2)}
 """What the literature claims in size and speed: ResNet-50 class, BERT class, GPT-2 class."""
 _CLASSES = {"minilm": "encoder", "llama": "decoder"}
-_DONE = Path(__file__).resolve().parent.parent / "build" / "acceptance.jsonl"
 _SAMPLES = 200
 
 
@@ -123,31 +122,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _rows(cases: Sequence[str], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from benchmarks.corpus import fingerprint
 
-    key = fingerprint()
-    known = {} if options.fresh else _known(key, options)
-    _DONE.parent.mkdir(exist_ok=True)
+    key = {"compiler": fingerprint(), "limit": options.limit, "judge": options.judge}
+    journal = Journal("acceptance", key, options.fresh)
     recipes = [recipe for name in options.sets for recipe in SETS[name]]
     for name in cases:
         for recipe in recipes:
             if recipe == "only prune" and not options.judge:
                 continue  # pruned shapes want a judge
-            if (name, recipe) not in known:
+            row = journal.find(name, recipe)
+            if row is None:
                 answer = children.call("benchmarks.acceptance:run", name, recipe, options.limit, options.judge,
                                        seconds=options.timeout)  # fmt: skip
                 row = {"case": name, "recipe": recipe, **(answer.value or {"problem": answer.problem})}
-                with _DONE.open("a") as journal:
-                    entry = {"key": key, "limit": options.limit, "judge": options.judge, **row}
-                    journal.write(json.dumps(entry) + "\n")
-                known[name, recipe] = row
-            yield known[name, recipe]
-
-
-def _known(key: str, options: argparse.Namespace) -> dict[tuple[str, str], dict[str, Any]]:
-    if not _DONE.exists():
-        return {}
-    rows = [json.loads(line) for line in _DONE.read_text().splitlines()]
-    same = [r for r in rows if (r["key"], r["limit"], r["judge"]) == (key, options.limit, options.judge)]
-    return {(row["case"], row["recipe"]): row for row in same}
+                journal.add(row, name, recipe)
+            yield row
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -1,4 +1,7 @@
-"""Compiles under random budgets, and checks apart from tcc that each is met, or refused with exit code 5."""
+"""Compiles under random budgets, and checks apart from tcc that each is met, or refused with exit code 5.
+
+What is done is kept in build/budgets.jsonl: a run that was stopped goes on.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import children, models
+from benchmarks.journal import Journal
 
 DIGITS = "digits"
 FAST = (DIGITS, "mlperf_kws_dscnn", "mlperf_ic_resnet8_bn", "vnn_mnistfc_256x6", "mnist_cntk_cnn")
@@ -106,16 +110,22 @@ def _judged(source: Path, output: Path, asked: Mapping[str, Any], report: Mappin
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the combinations one after another; 1 where a budget is exceeded or a refusal names none."""
+    from benchmarks.corpus import fingerprint
+
     options = _parser().parse_args(argv)
     there = {DIGITS, *(entry.name for entry in models.entries(("zoo",)))}
     cases = [name for name in options.cases if name in there]
+    journal = Journal("budgets", {"compiler": fingerprint()}, options.fresh)
     rows, failed = [], 0
     for seed in range(options.first, options.first + options.count):
         asked = combination(seed, cases)
-        answer = children.call("benchmarks.budgets:run", asked)
-        made = answer.value or {"exit": 1, "broken": [answer.problem]}
-        rows.append({"seed": seed, "asked": asked, "seconds": answer.seconds, **made})
-        failed += bool(made["broken"])
+        row = journal.find(seed, cases)
+        if row is None:
+            answer = children.call("benchmarks.budgets:run", asked)
+            made = answer.value or {"exit": 1, "broken": [answer.problem]}
+            row = journal.add({"seed": seed, "asked": asked, "seconds": answer.seconds, **made}, seed, cases)
+        rows.append(row)
+        failed += bool(row["broken"])
         print(_line(rows[-1]), flush=True)
     met = sum(row["exit"] == 0 and not row["broken"] for row in rows)
     refused = sum(row["exit"] == 5 and not row["broken"] for row in rows)
@@ -140,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("cases", nargs="*", default=FAST, help=f"digits or labelled models (default: {' '.join(FAST)})")
     parser.add_argument("--count", type=int, default=40, help="combinations (default: 40)")
     parser.add_argument("--first", type=int, default=0, help="the first one's seed (default: 0)")
+    parser.add_argument("--fresh", action="store_true", help="do again what an unchanged tcc has already done")
     parser.add_argument("--json", type=Path, help="where to write all figures")
     return parser
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import tcc
 from tcc import cli
 from tcc.diagnostics import Exit
-from tcc.report import html
+from tcc.report import html, table
 
 WORDS = ["-Oz", "--target=x86-64-vnni", "--no-measure", "-q"]
 
@@ -54,7 +55,7 @@ def test_the_layers_are_those_of_the_result(written: dict[str, Path]) -> None:
     report = json.loads(written["json"].read_text())
     layers = report["layers"]
     assert len(layers) == report["result"]["nodes"]
-    assert sum(layer["seconds"] for layer in layers) == pytest.approx(report["predicted"]["seconds_after"], rel=0.5)
+    assert sum(layer["seconds"] for layer in layers) == pytest.approx(report["predicted"]["seconds_after"])
     decided = [layer for layer in layers if layer["decision"]]
     assert decided
     assert {layer["decision"] for layer in decided} == {"weight-int8"}
@@ -90,3 +91,24 @@ def test_a_missing_extra_is_named_before_any_work(
     assert cli.main([*words, "--report", str(tmp_path / "r.html")]) == Exit.USAGE
     assert "tensorcompress[report]" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_what_runs_at_load_time_is_told_and_costs_next_to_nothing(digits: Path, tmp_path: Path) -> None:
+    calibration = digits / "digits_calib.npz"
+    passes = "simplify,compress{only=stored-int8}"
+    made = tcc.compile(digits / "digits.onnx", passes=passes, target="x86-64-vnni", calibration=calibration).report
+    loaded = [layer for layer in made["layers"] if layer["at_load"]]
+    assert {layer["operator"] for layer in loaded} == {"Cast", "Mul"}
+    assert sum(layer["seconds"] for layer in loaded) < 1e-3 * made["predicted"]["seconds_after"]
+    rows = {name.strip(): after for name, _, after, _ in table.rows(made)}
+    assert rows["run at load time"] == str(len(loaded))
+
+
+def test_programs_of_one_result_are_shown_once() -> None:
+    point = {
+        "pipeline": "compress", "share": 0.5, "loss": 0.0, "bytes": 10.0, "predicted_seconds": 1e-6, "front": True,
+        "exceeds": [], "chosen": False,
+    }  # fmt: skip
+    page = html._search([point, point | {"share": 1.0, "chosen": True}, point | {"bytes": 20.0}])
+    assert page.count("<td>compress</td>") == 1
+    assert page.count("<td>compress, within 0.5 of the loss budget</td>") == 1

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tcc.backends._base import Artefact, Backend, Loaded, Placement, Settings
-from tcc.backends._measure import PairedLatency, measure_pair
+from tcc.backends._measure import PLACEMENT, PairedLatency, measure_pair
 from tcc.diagnostics import Exit, fail
 
 __all__ = [
+    "PLACEMENT",
     "Artefact",
     "Backend",
     "Loaded",

@@ -95,11 +95,14 @@ def _task(task: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _latency(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     spread = f"ratio {found['ratio']:.3f} ({found['low']:.3f} to {found['high']:.3f}), noise {found['noise']:.1%}"
-    yield "latency", f"B is {found['verdict']}: {spread}, {found['threads']} threads"
+    threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
+    said = {"same": "no different"}.get(found["verdict"], found["verdict"])
+    yield "latency", f"B is {said}: {spread}, {threads}"
     for name in ("p50", "p95", "p99"):
         a, b = found["a"][name], found["b"][name]
         yield f"  {name}", "too few runs" if a is None or b is None else f"{a * 1e3:.4g} → {b * 1e3:.4g} ms"
-    yield "  throughput", f"{found['a']['runs_per_second']:.4g} → {found['b']['runs_per_second']:.4g} runs a second"
+    a, b = (found[name]["runs_per_second"] for name in ("a", "b"))
+    yield "  throughput", f"{a:.4g} → {b:.4g} runs a second, the slowest 5 % left out"
 
 
 def _energy(found: Mapping[str, Any]) -> str:

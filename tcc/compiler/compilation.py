@@ -161,6 +161,9 @@ class Compilation(Request):
             shipped = self._ship(path, nbytes, point.outcome, forms, gate, verifier=verifier, loss=loss)
             if shipped.snapshot is point.outcome.snapshots[-1]:
                 made.append((point.entry() | {"file": path.name}, shipped))
+        if len(made) < self.pareto:
+            message = f"the front has {len(made)} programs that keep the budgets, {self.pareto} were asked for"
+            self.diagnostics.append(Diagnostic("N0708", message))
         return made
 
     def _publish(self, made: Sequence[Path], front: Sequence[tuple[Mapping[str, Any], Shipped]]) -> tuple[Path, ...]:
@@ -220,7 +223,7 @@ class Compilation(Request):
         before = gate.written.files(gate.written.original)[0]
         found = measuring.measure(before, shipped.files[0], gate.feeds, self.target, backends.backend("onnxruntime"))
         if found.verdict == "slower":
-            message = f"the result is slower: {found.text()}"
+            message = f"the result is {found.text()}"
             self.diagnostics.append(Diagnostic("W0705", message, shipped.model.source))
         return found
 

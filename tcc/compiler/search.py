@@ -41,11 +41,14 @@ class Point:
     cost: Cost
     exceeds: tuple[str, ...] = ()
     timed: bool = False
+    share: float = 1.0
+    """The part of the loss budget that it was to spend."""
 
     def entry(self) -> dict[str, Any]:
         """The point for the report."""
         return {
             "pipeline": self.branch,
+            "share": self.share,
             "loss": self.cost.loss,
             "metric": None if self.loss is None else self.loss.metric,
             "bytes": self.cost.nbytes,
@@ -118,7 +121,7 @@ class Search:
             self.notes.append(done.note)
         if done.steps is None:
             return []
-        self._add(branch.text, joined(start, done.steps))
+        self._add(branch.text, joined(start, done.steps), branch.share)
         return self._more_careful(branch)
 
     def _more_careful(self, branch: Branch) -> list[Branch]:
@@ -136,12 +139,12 @@ class Search:
     def _lost(self, reason: str) -> None:
         self.notes.append(Diagnostic("N0704", f"a worker was lost, its work is done here: {reason}"))
 
-    def _add(self, branch: str, outcome: Outcome) -> None:
+    def _add(self, branch: str, outcome: Outcome, share: float = 1.0) -> None:
         loss = self.bench.loss(outcome.snapshots[-1])
         # Where nothing is known of the loss there is no data: only what needs none was done.
         cost = self.cost(outcome, 0.0 if loss is None else loss.value)
         exceeds = tuple(self.budgets.exceeded(cost, self.original, timed=False))
-        self.points.append(Point(branch, outcome, loss, cost, exceeds))
+        self.points.append(Point(branch, outcome, loss, cost, exceeds, share=share))
 
     def timed(self) -> list[Point]:
         """The points with their times, as far as they keep the other budgets."""

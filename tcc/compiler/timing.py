@@ -29,12 +29,6 @@ _ROUNDS = 4
 _QUARTILE = 0.25
 """Of a sample's runs: what else the machine does makes slow, never fast."""
 
-_PLACEMENT = 3e-6
-"""Seconds by which a run differs from one process to the next, whatever the model: where its memory happens to lie.
-
-All samples of a process share it, so that no number of them shows it. Measured on runs of 40 µs: 0.91 to 1.06.
-"""
-
 Files = Sequence[Path]
 Feed = Mapping[str, Any]
 
@@ -69,7 +63,7 @@ class Timing:
 
         def settled() -> Estimate:
             found = sequential.settle(sample, boundary)
-            return sequential.widened(found, _PLACEMENT / min(fastest))
+            return sequential.widened(found, backends.PLACEMENT / min(fastest))
 
         return self._settled("ratio", [before, after], boundary, threads, settled)
 

@@ -203,16 +203,32 @@ def predicted_seconds(
 
     The types of the model's values are set where they are known; ``known`` has further ones, by name.
     """
+    return sum(each.seconds for each in priced(model, target, symbols, known).values())
+
+
+@dataclass(frozen=True)
+class Priced:
+    """What a node takes as a part of the kernel that it runs in; one ``at_load`` runs once, on constants alone."""
+
+    seconds: float
+    at_load: bool
+
+
+def priced(
+    model: Model, target: Target, symbols: Mapping[str, int], known: Mapping[str, TensorType] | None = None
+) -> dict[onnx_ir.Node, Priced]:
+    """The nodes of a model, those of bodies and functions too, with their parts of ``predicted_seconds``."""
     prices = Roofline(target, symbols, weights=model.parameter_bytes)
     kinds = fixed_types(model, symbols) | dict(known or {})
     inner = [*model.graph.subgraphs(), *(function.graph for function in model.ir.functions.values())]
-    return graph_seconds(model.graph, prices, kinds) + sum(graph_seconds(graph, prices, {}) for graph in inner)
-
-
-def graph_seconds(graph: onnx_ir.Graph, prices: Roofline, kinds: Mapping[str, TensorType]) -> float:
-    """What a run of one graph takes, the bodies of its nodes left out; ``kinds`` overrides its values' types."""
-    pricing = whole_program(graph, prices, kinds)
-    return sum(pricing.seconds(c, node) for c, node in pricing.program())
+    made: dict[onnx_ir.Node, Priced] = {}
+    for graph, types in [(model.graph, kinds), *((graph, {}) for graph in inner)]:
+        pricing = whole_program(graph, prices, types)
+        made |= {
+            pricing.nodes[node.attributes]: Priced(pricing.seconds(c, node), pricing.is_folded(node))
+            for c, node in pricing.program()
+        }
+    return made
 
 
 def whole_program(graph: onnx_ir.Graph, prices: Roofline, kinds: Mapping[str, TensorType]) -> Pricing:

@@ -61,9 +61,15 @@ def page(report: Mapping[str, Any]) -> str:
 def _search(points: Sequence[Mapping[str, Any]]) -> str:
     if not points:
         return ""
+    # One budget's part may bring the same program as another's.
+    alike: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for point in points:
+        key = point["pipeline"], point["loss"], point["bytes"], point["predicted_seconds"]
+        alike[key] = point if point.get("chosen") else alike.get(key, point)
+    points = list(alike.values())
     rows = [
         (
-            point["pipeline"] or "exact passes only", f"{point['loss']:.3g}", f"{point['bytes']:,.0f}",
+            _program(point), f"{point['loss']:.3g}", f"{point['bytes']:,.0f}",
             f"{point['predicted_seconds'] * 1e6:,.4g}", "yes" if point["front"] else "", "; ".join(point["exceeds"]),
         )
         for point in points
@@ -74,13 +80,19 @@ def _search(points: Sequence[Mapping[str, Any]]) -> str:
     return f"<h2>Programs considered</h2>{plot}{_table(names, rows, numbers={1, 2, 3}, chosen=chosen)}"
 
 
+def _program(point: Mapping[str, Any]) -> str:
+    share = point.get("share", 1.0)
+    part = f", within {share:.3g} of the loss budget" if share < 1 else ""
+    return f"{point['pipeline'] or 'exact passes only'}{part}"
+
+
 def _plot(points: Sequence[Mapping[str, Any]]) -> str:
     """Bytes against latency, coloured by loss; the plot's library is inlined."""
     import altair as alt
 
     rows = [
         {
-            "program": point["pipeline"] or "exact passes only", "bytes": point["bytes"], "loss": point["loss"],
+            "program": _program(point), "bytes": point["bytes"], "loss": point["loss"],
             "latency (predicted µs)": point["predicted_seconds"] * 1e6,
             "ships": "no" if point["exceeds"] else "may",
         }
@@ -136,8 +148,9 @@ def _layers(layers: Sequence[Mapping[str, Any]]) -> str:
         return ""
     rows = [
         (
-            layer["name"], layer["operator"], layer["dtype"], f"{layer['parameter_bytes']:,}",
-            f"{layer['operations']:,.0f}", f"{layer['seconds'] * 1e6:,.3g}", layer["decision"],
+            layer["name"], layer["operator"] + (", at load time" if layer.get("at_load") else ""), layer["dtype"],
+            f"{layer['parameter_bytes']:,}", f"{layer['operations']:,.0f}", f"{layer['seconds'] * 1e6:,.3g}",
+            layer["decision"],
         )
         for layer in layers
     ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tcc.cost_models.roofline import Roofline
 from tcc.ir.model import Model, is_constant_node, operator_name, tensor_type
+from tcc.passes._pricing import Priced, priced
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layer:
-    """One node: ``operations`` (two a multiply-accumulate), predicted ``seconds`` of its own kernel.
+    """One node: ``operations`` (two a multiply-accumulate), its part of the predicted latency in ``seconds``.
 
+    A node that runs in another one's kernel takes next to nothing, and so does one that is computed ``at_load``.
     ``dtype`` is its first output's type, ``parameter_bytes`` those of the constants that it reads; ``decision``
     names the lossy sites that were taken on it.
     """
@@ -30,6 +32,7 @@ class Layer:
     operations: float
     seconds: float
     decision: str = ""
+    at_load: bool = False
 
 
 def layers(model: Model, target: Target, symbols: Mapping[str, int], sites: Sequence[str] = ()) -> list[Layer]:
@@ -42,14 +45,16 @@ def layers(model: Model, target: Target, symbols: Mapping[str, int], sites: Sequ
         sites: lossy alternatives taken, each ``technique:name`` with the name of a node or a value.
     """
     roofline = Roofline(target, symbols, weights=model.parameter_bytes)
+    prices = priced(model, target, symbols)
     taken: dict[str, list[str]] = {}
     for site in sites:
         technique, _, name = site.partition(":")
         taken.setdefault(name, []).append(technique)
-    return [_layer(node, roofline, taken) for node in model.nodes() if not is_constant_node(node)]
+    nodes = [node for node in model.nodes() if not is_constant_node(node)]
+    return [_layer(node, roofline, prices.get(node), taken) for node in nodes]
 
 
-def _layer(node: onnx_ir.Node, roofline: Roofline, taken: Mapping[str, list[str]]) -> Layer:
+def _layer(node: onnx_ir.Node, roofline: Roofline, part: Priced | None, taken: Mapping[str, list[str]]) -> Layer:
     kind = tensor_type(node.outputs[0]) if node.outputs else None
     price = roofline.price_of(node)
     names = [node.name, *(v.name for v in (*node.inputs, *node.outputs) if v is not None)]
@@ -62,8 +67,9 @@ def _layer(node: onnx_ir.Node, roofline: Roofline, taken: Mapping[str, list[str]
         dtype="" if kind is None else kind.dtype,
         parameter_bytes=sum(v.const_value.nbytes for v in node.inputs if v is not None and v.const_value is not None),
         operations=price.operations,
-        seconds=price.seconds,
+        seconds=price.seconds if part is None else part.seconds,
         decision=", ".join(decided),
+        at_load=part is not None and part.at_load,
     )
 
 

@@ -30,6 +30,8 @@ def rows(report: Mapping[str, Any]) -> Iterator[Row]:
     names = list(dict.fromkeys([*before["operators"], *after["operators"]]))
     for name in names:
         yield _count(f"  {name}", before["operators"].get(name, 0), after["operators"].get(name, 0))
+    if folded := sum(layer.get("at_load", False) for layer in report.get("layers", ())):
+        yield "  run at load time", "", f"{folded:,}", "of these: on constants alone, once"
     yield _count("parameters", before["parameters"], after["parameters"])
     yield _count("bytes", before["bytes"], after["bytes"])
     yield from _placed(report.get("placement", ()), report.get("versions"))
@@ -39,6 +41,9 @@ def rows(report: Mapping[str, Any]) -> Iterator[Row]:
     yield _latency(report["measured"]["latency"])
     yield ("largest difference", "", *_difference(report["verification"]))
     yield ("accuracy", "", *_accuracy(report["accuracy"]))
+    for number, point in enumerate(report.get("pareto", ()), 1):
+        seconds = _seconds(point["predicted_seconds"])
+        yield f"front {number}", "", f"{point['bytes']:,.0f}", f"loss {point['loss']:.3g}, predicted {seconds}"
 
 
 def _placed(layers: Sequence[Mapping[str, Any]], versions: Mapping[str, int] | None) -> Iterator[Row]:
@@ -82,7 +87,7 @@ def _difference(verification: Mapping[str, Any]) -> tuple[str, str]:
     if not verification["verified"] or found is None:
         return "unverified", verification["reason"]
     if verification["promise"] == "lossy":
-        return _scaled(found), "of the scale (lossy)"
+        return _scaled(found), "of the scale, on the inputs of verification: it is lossy"
     tolerance = verification["tolerance"]
     return _scaled(found), "same bits" if not tolerance else f"of the scale; tolerance {tolerance:.3g}"
 
