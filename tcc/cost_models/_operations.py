@@ -218,7 +218,7 @@ COUNTS: dict[str, Count] = {
     **_all("Softmax LogSoftmax QLinearSoftmax Hardmax", Count(each_input(12), STREAMING)),
     **_all("Exp Log Tanh Sigmoid Erf Softplus Mish Elu Selu Celu Gelu BiasGelu FastGelu QuickGelu Swish Pow Sin Cos "
            "Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh QLinearSigmoid", Count(each_result(12), STREAMING)),
-    **_all("Div Sqrt Reciprocal Mod Softsign", Count(each_result(4), STREAMING)),
+    **_all("Div Sqrt Reciprocal Mod Softsign RotaryEmbedding", Count(each_result(4), STREAMING)),
     **_all("HardSwish HardSigmoid QuantizeLinear DynamicQuantizeLinear QLinearAdd QLinearMul Round",
            Count(each_result(3), STREAMING)),
     **_all("Clip LeakyRelu PRelu ThresholdedRelu Shrink Where DequantizeLinear", Count(each_result(2), STREAMING)),

@@ -19,7 +19,7 @@ Binding = Mapping[str, Any]
 ROOT = "_root"
 """The variable for the left side of a rewrite."""
 _FACTS_OF_CONSTANTS = frozenset({'"coefficient"', '"moderate"'})
-_STRUCTURAL = frozenset({FORM, "view", "tcc_ir_language_masked"})
+_STRUCTURAL = frozenset({FORM, "view", "tcc_ir_language_masked", "tcc_ir_language_turned"})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What all elements of a constant follow from: filled with one number, an identity, the kernel of a mean."""
+"""What all elements of a constant follow from: filled with one number, an identity, a mean's kernel, repetitions."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ FILLED = "filled "
 BLOCKS = "blocks "
 """What the text of a mask over a kernel's channels begins with: how many blocks of them there are, and for how many
 outputs in a row the same block is one and all others are zero."""
+TWICE = "twice by "
+"""What the text of a constant begins with whose last axis holds each element twice: by halves, or by pairs."""
 _FLOATS = frozenset({"float16", "float32", "float64"})
 
 
@@ -38,17 +40,35 @@ def of_array(array: np.ndarray) -> str:
 
     >>> of_array(np.ones((3, 4), np.float32)), of_array(np.eye(3, dtype=np.float32))
     ('filled 1.0', 'identity')
+    >>> of_array(np.array([[3, 4, 3, 4]])), of_array(np.array([[3, 3, 4, 4]]))
+    ('twice by halves', 'twice by pairs')
     """
     flat = array.reshape(-1)
     if flat[1] == flat[0] and (flat[:64] == flat[0]).all() and (flat == flat[0]).all() and not np.signbit(flat[0]):
         return f"{FILLED}{float(flat[0])!r}"
     if array.ndim == 2:
         is_identity = array.shape[0] == array.shape[1] and (flat[:2] == (1, 0)).all()
-        return IDENTITY if is_identity and np.array_equal(array, np.eye(len(array))) else ""
+        is_identity = is_identity and np.array_equal(array, np.eye(len(array)))
+        return IDENTITY if is_identity else _twice(array)
     if array.ndim < 3:
-        return ""
+        return _twice(array)
     kernels = () if array.shape[0] % array.shape[1] else (IDENTITY, MEAN)
-    return next((name for name in kernels if _is_kernel(array, name)), "") or _blocks(array)
+    return next((name for name in kernels if _is_kernel(array, name)), "") or _blocks(array) or _twice(array)
+
+
+def _twice(array: np.ndarray) -> str:
+    size = array.shape[-1]
+    if size % 2:
+        return ""
+    rows, half = array.reshape(-1, size), size // 2
+    for name, first, second in (
+        ("halves", np.s_[..., :half], np.s_[..., half:]),
+        ("pairs", np.s_[..., ::2], np.s_[..., 1::2]),
+    ):
+        # The last row: that of the first place has one angle alone.
+        if np.array_equal(rows[-1][first], rows[-1][second]) and np.array_equal(rows[first], rows[second]):
+            return f"{TWICE}{name}"
+    return ""
 
 
 def _blocks(array: np.ndarray) -> str:
