@@ -121,7 +121,7 @@ view: Callable[[Tensor, Tensor], Unit] = relation("view", Tensor, Tensor, egg_fn
 """Fact: the first tensor has the second one's elements in the same row-major order, under another shape."""
 masked: Callable[[Tensor, Tensor, Tensor], Unit] = relation("masked", Tensor, Tensor, Tensor)
 """Fact: the first tensor has the softmax of the sum of the second and of the third, a mask without infinities."""
-turned: Callable[[Tensor, Tensor, Tensor, Tensor, StringLike], Unit] = relation(
+turned: Callable[[Tensor, Tensor, Tensor, Tensor, StringLike], Unit] = relation(  # type: ignore[call-overload]
     "turned", Tensor, Tensor, Tensor, Tensor, String
 )
 """Fact: the first tensor is the part of this name of the second one's pairs of elements, each pair turned by an angle:
