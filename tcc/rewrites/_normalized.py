@@ -6,7 +6,7 @@ import numpy as np
 
 from tcc.ir import attributes, facts
 from tcc.ir.facts import integers, parse_kind, parse_known
-from tcc.ir.host import DECLINED, text_function
+from tcc.ir.host import DECLINED, condition, text_function
 from tcc.ir.types import TensorType
 from tcc.rewrites._numbers import scalar_of
 
@@ -151,13 +151,35 @@ def channels_of(kind: str) -> str:
 @text_function
 def group(kind: str, grouped: str, attribute_key: str) -> str:
     """GroupNormalization's attributes for an InstanceNormalization of ``kind`` seen as ``grouped`` = [N, G, ...]."""
+    found = _groups(kind, grouped)
+    return DECLINED if found is None else attributes.key_of({**attributes.parse(attribute_key), "num_groups": found[1]})
+
+
+def _groups(kind: str, grouped: str) -> tuple[int, int] | None:
+    """Channels and groups of a view ``[N, G, ...]`` of ``[N, C, ...]``, the groups of channels that lie together."""
     whole, parts = parse_kind(kind), parse_kind(grouped)
-    if whole is None or parts is None or whole.shape is None or parts.shape is None:
-        return DECLINED
-    if len(whole.shape) < 3 or len(parts.shape) < 3 or whole.shape[0] != parts.shape[0] or whole.shape[0] is None:
-        return DECLINED
+    if whole is None or parts is None or whole.shape is None or parts.shape is None or whole.dtype not in NORMALIZED:
+        return None
+    if len(whole.shape) < 3 or len(parts.shape) < 3 or whole.shape[0] != parts.shape[0] or None in whole.shape:
+        return None
     channels, groups = whole.shape[1], parts.shape[1]
     if not isinstance(channels, int) or not isinstance(groups, int) or groups < 1 or channels % groups:
+        return None
+    return channels, groups
+
+
+@text_function
+def spread(part: int, kind: str, grouped: str) -> str:
+    """Shapes ``[G, 1]``, ``[G, C / G]`` and ``[C]`` (``part`` 0 to 2) by which a number for each group is repeated."""
+    found = _groups(kind, grouped)
+    if found is None:
         return DECLINED
-    options = attributes.parse(attribute_key)
-    return attributes.key_of({**options, "num_groups": groups})
+    channels, groups = found
+    return integers([[groups, 1], [groups, channels // groups], [channels]][part])
+
+
+@condition
+def is_normalized_alike(kind: str, viewed: str) -> bool:
+    """A view has the same samples and channels, in two dimensions of their own."""
+    found = _groups(kind, viewed)
+    return found is not None and found[0] == found[1]
