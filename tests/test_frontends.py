@@ -224,6 +224,16 @@ def test_stale_types_of_inner_values_are_dropped_with_a_note() -> None:
     assert not model.to_proto().graph.value_info
 
 
+def test_an_output_declared_with_another_rank_is_let_pass_with_a_note() -> None:
+    made = small_model([node("Flatten", "x", "y", "flat", axis=1)])
+    made.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 7
+    model = load(made)
+    assert [note.code for note in model.notes] == ["N0305"]
+    assert len(model.to_proto().graph.output[0].type.tensor_type.shape.dim) == len(
+        made.graph.output[0].type.tensor_type.shape.dim
+    )
+
+
 def test_training_information_is_left_out_with_a_note() -> None:
     made = small_model([node("Relu", "x", "y", "relu")])
     made.training_info.add()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,9 +89,10 @@ def _convert(opset: int) -> str:
 
 
 def repair_types(proto: onnx.ModelProto, source: str) -> list[Diagnostic]:
-    """Check the model; where only the stated types of inner values contradict it, drop them, with a note.
+    """Check the model; where only stated types contradict it, let that pass, with a note.
 
-    They are hints, often left behind when a graph is edited; inference finds the true ones.
+    Those of inner values are dropped: they are hints, often left behind when a graph is edited, and inference finds
+    the true ones. Those of outputs are kept, as runtimes do, which go by what the nodes make.
 
     Raises:
         TccError: as ``check_proto`` does.
@@ -98,17 +100,39 @@ def repair_types(proto: onnx.ModelProto, source: str) -> list[Diagnostic]:
     try:
         check_proto(proto, source)
     except TccError as error:
-        if not proto.graph.value_info or any(d.code != "E0319" for d in error.diagnostics):
+        if any(d.code != "E0319" for d in error.diagnostics):
             raise
         stated = list(proto.graph.value_info)
-        del proto.graph.value_info[:]
-        try:
-            check_proto(proto, source)
-        except TccError:
-            raise error from None
-        message = f"the types stated for {len(stated)} inner values contradict the graph and have been dropped"
-        return [Diagnostic("N0304", message, source)]
+        for dropped, ranks in ((True, {}), (False, _inferred_ranks(proto)), (True, _inferred_ranks(proto))):
+            del proto.graph.value_info[:]
+            proto.graph.value_info.extend(() if dropped else stated)
+            with contextlib.suppress(TccError):
+                check_proto(proto, source, ranks)
+                return list(_passed(len(stated) if dropped else 0, ranks, source))
+        raise
     return []
+
+
+def _inferred_ranks(proto: onnx.ModelProto) -> dict[str, int]:
+    """Of the outputs, as the nodes make them."""
+    bare = _without_weights(proto)
+    del bare.graph.value_info[:]
+    for value in bare.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        found = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph.output
+    except (onnx.shape_inference.InferenceError, RuntimeError):
+        return {}
+    return {v.name: len(v.type.tensor_type.shape.dim) for v in found if v.type.tensor_type.HasField("shape")}
+
+
+def _passed(dropped: int, outputs: Mapping[str, int], source: str) -> Iterator[Diagnostic]:
+    if dropped:
+        message = f"the types stated for {dropped} inner values contradict the graph and have been dropped"
+        yield Diagnostic("N0304", message, source)
+    if outputs:
+        message = "shapes that outputs lack, or that contradict the graph, are left as they are, as runtimes do"
+        yield Diagnostic("N0305", message, source)
 
 
 def sort_nodes(proto: onnx.ModelProto, source: str) -> list[Diagnostic]:
@@ -149,11 +173,17 @@ def check_proto(proto: onnx.ModelProto, source: str, ranks: Mapping[str, int] | 
 
 
 def misdeclared(proto: onnx.ModelProto, outputs: Sequence[object]) -> dict[str, tuple[int, str]]:
-    """Outputs whose declared shape is not the one that a run gave, which runtimes let pass: their rank, a sentence."""
+    """Outputs whose declared shape is not the one that a run gave, which runtimes let pass: their rank, a sentence.
+
+    The sentence is empty where no shape is declared at all.
+    """
     found = {}
     for value, result in zip(proto.graph.output, outputs, strict=True):
         shape = getattr(result, "shape", None)
-        if shape is None or not value.type.tensor_type.HasField("shape"):
+        if shape is None:
+            continue
+        if not value.type.tensor_type.HasField("shape"):
+            found[value.name] = len(shape), ""
             continue
         declared = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in value.type.tensor_type.shape.dim]
         fixed = [(d, n) for d, n in zip(declared, shape, strict=False) if isinstance(d, int)]

@@ -92,7 +92,7 @@ class Verifier:
             self._first = [runner.run(feed) for feed in self.feeds]
         for outputs in self._first:
             self._misdeclared |= checks.misdeclared(self.original.proto, outputs)
-        for _, sentence in self._misdeclared.values():
+        for sentence in (sentence for _, sentence in self._misdeclared.values() if sentence):
             message = f"{sentence}: the declaration is kept as it is"
             self.diagnostics.append(Diagnostic("W0707", message, self.original.source))
         same = [compare(a, b, bits=False, rtol=feeds.SENSITIVITY).equal for a, b in pairwise(self._first)]
