@@ -46,6 +46,8 @@ def _refusal(made: Offer, node: onnx_ir.Node) -> str | None:
         return ""
     if not _halves(node, made.opset):
         return f"{node.op_type} has no float16 form"
+    if not _floats(node, made.opset):
+        return f"the type of {node.op_type} comes from an attribute, and what it makes from no float"
     if made.target.legality("", node.op_type, ["float16"]) is not None:
         return f"target {made.target.name} does not run {node.op_type} in float16"
     values = [v for v in (*_floats(node, made.opset), node.outputs[0]) if v.name]
