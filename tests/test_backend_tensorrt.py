@@ -50,7 +50,7 @@ def executed(script: Path, tmp_path: Path, *arguments: str) -> tuple[int, list[s
 def test_the_shell_script_calls_trtexec_on_the_file_that_was_written(digits: Path, tmp_path: Path) -> None:
     folder = tmp_path / "with space"
     folder.mkdir()
-    shell, _ = scripts(digits / "digits.onnx", folder / "d.onnx", "--target=jetson", "--dim", "N=16")
+    shell, _ = scripts(digits / "digits.onnx", folder / "d.onnx", "--target=jetson", "--dim", "batch=16")
     code, arguments = executed(shell, tmp_path, "--verbose")
     assert code == 0
     assert {"--onnx=d.onnx", "--saveEngine=d.engine", "--stronglyTyped", "--skipInference", "--verbose"} <= set(

@@ -15,14 +15,14 @@ from tcc.diagnostics import Exit
 def test_what_was_asked_for_can_be_done_again(digits: Path, tmp_path: Path) -> None:
     config = tmp_path / "digits.tcc.toml"
     words = [
-        str(digits / "digits.onnx"), "-O1", "--target=x86-64-avx2", "--dim", "batch=3", "--dim=N=2", "--no-measure",
+        str(digits / "digits.onnx"), "-O1", "--target=x86-64-avx2", "--dim", "batch=2", "--dim=batch=3", "--no-measure",
         "--max-loss=2%", "-q",
     ]  # fmt: skip
     first, second = tmp_path / "a.onnx", tmp_path / "b.onnx"
     assert cli.main([*words, "-o", str(first), "--save-config", str(config)]) == Exit.DONE
     saved = tomllib.loads(config.read_text())
     assert saved == {
-        "input": str(digits / "digits.onnx"), "level": "1", "target": "x86-64-avx2", "dim": ["batch=3", "N=2"],
+        "input": str(digits / "digits.onnx"), "level": "1", "target": "x86-64-avx2", "dim": ["batch=2", "batch=3"],
         "no-measure": True, "max-loss": 0.02, "quiet": True,
     }  # fmt: skip
     assert cli.main(["--config", str(config), "-o", str(second)]) == Exit.DONE

@@ -13,7 +13,8 @@ from tcc import frontends
 from tcc.cost_models import _fusions
 from tcc.cost_models._fusions import Pattern
 from tcc.cost_models.roofline import Roofline
-from tcc.ir.inference import annotate, fixed_types
+from tcc.ir.fixed_sizes import fixed_types
+from tcc.ir.inference import annotate
 from tcc.passes._pricing import predicted_seconds, whole_program
 from tcc.passes.base import Context
 from tcc.passes.simplify import Simplify

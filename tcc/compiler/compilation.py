@@ -63,14 +63,14 @@ class Compilation(Request):
         with shipping.workspace(self.output) as folder:
             self.diagnostics += [*_target_notes(self.target), *model.notes]
             original = Snapshot.of(model)
+            sizing.require_known(original, self.symbols)
             facts = report.Facts.of(model, _size(self.source, model))
             samples = self._samples(model, original)
             verifier = self._verifier(model, original)
             # No loss at all is a promise about all of the data, not an estimate for other data.
             fitted, held = held_out(samples) if self.budgets.loss else (samples, samples or ())
             loss = LossOf(original, held, self._evaluation(model))
-            gate = self._gate(folder, original, sizing.timed(samples, () if verifier is None else verifier.feeds))
-            self.sizes = sizing.sizes(model, self.symbols, gate.feeds)
+            gate = self._gate(folder, original, self._timed(model, original, samples, verifier))
             self._provenance = Provenance(self, original, samples, loss)
             programs = Programs(
                 self, gate, self._provenance, verifier, loss, fitted if loss.evaluation is None else samples
@@ -114,12 +114,26 @@ class Compilation(Request):
             if not count.isdecimal() or int(count) < 1:
                 advice = "write synthetic: or synthetic:64"
                 raise fail(Exit.USAGE, "E0239", f"{count!r} is no number of samples", help=advice)
+            # Not the seed of the inputs that equality is verified on; the sizes of those that are timed.
+            first = next(iter(sizing.deployed(original, self.symbols)), {})
+            sizes = sizing.sizes(model, self.symbols, [first])
             runner = original.runner()
-            # Not the seed of the inputs that equality is verified on.
-            return tuple(exercise_feeds(original.proto, runner, seed=1, symbols=self.symbols, count=int(count)))
+            return tuple(exercise_feeds(original.proto, runner, seed=1, symbols=sizes, count=int(count)))
         read = data.read(self.calibration, model)
         self.diagnostics += read.notes
         return read.feeds
+
+    def _timed(self, model: Model, original: Snapshot, samples: Feeds | None, verifier: Verifier | None) -> Feeds:
+        """The inputs that prices and times are for, whose sizes are kept: the user's, else some of usual sizes."""
+        generated: Feeds = () if verifier is None else verifier.feeds
+        assumed = samples is None and self.inputs is None
+        if assumed and generated:
+            generated = sizing.deployed(original, self.symbols) or generated
+        feeds = sizing.timed(samples, generated)
+        self.sizes = sizing.sizes(model, self.symbols, feeds)
+        if assumed:
+            self.diagnostics += sizing.assumed(self.sizes, self.symbols, original)
+        return feeds
 
     def _evaluation(self, model: Model) -> Evaluation | None:
         """The user's own metric, with its data."""

@@ -87,7 +87,7 @@ def groups(
         TccError: E0240 for patterns that are malformed or match nothing; what reading and running the model raise.
     """
     from tcc import frontends
-    from tcc.compiler import data
+    from tcc.compiler import data, sizing
     from tcc.ir.feeds import exercise_feeds
     from tcc.passes._prune_filters import allowed
     from tcc.passes.canonicalize import Canonicalize
@@ -98,6 +98,7 @@ def groups(
 
     model = frontends.load(path)
     original = Snapshot.of(model)
+    sizing.require_known(original, symbols or {})
     feeds = data.whole(inputs, model) if inputs else exercise_feeds(original.proto, original.runner(), symbols=symbols)
     notes = tuple(model.notes)
     for step in (Canonicalize(), Inline(), Fold()):

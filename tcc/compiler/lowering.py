@@ -9,7 +9,8 @@ from tcc import backends, report
 from tcc.backends import Backend, Placement, Settings
 from tcc.compiler import legality
 from tcc.diagnostics import Diagnostic, Exit, TccError
-from tcc.ir.inference import annotate, fixed_types
+from tcc.ir.fixed_sizes import fixed_types
+from tcc.ir.inference import annotate
 from tcc.ir.model import Model, tensor_type
 from tcc.ir.types import TensorType
 from tcc.passes.base import Effect

@@ -70,7 +70,7 @@ def profile_model(
         TccError: what reading the model and its inputs raises, what loading and running raise.
     """
     from tcc import frontends
-    from tcc.compiler import data
+    from tcc.compiler import data, sizing
     from tcc.cost_models.roofline import Roofline
     from tcc.ir.feeds import exercise_feeds
     from tcc.passes.manager import Snapshot
@@ -78,7 +78,9 @@ def profile_model(
 
     model = frontends.load(path)
     original = Snapshot.of(model)
-    feeds = data.whole(inputs, model) if inputs else exercise_feeds(original.proto, original.runner(), symbols=symbols)
+    sizing.require_known(original, symbols)
+    feeds: sizing.Feeds = data.whole(inputs, model) if inputs else sizing.deployed(original, symbols)
+    feeds = feeds or exercise_feeds(original.proto, original.runner(), symbols=symbols)
     found = profile(path, feeds, threads=threads, seconds=seconds)
     where = machine(threads)
     roofline = Roofline(parse_target(f"native,threads={min(threads, processors())}"))

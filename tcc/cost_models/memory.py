@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcc.cost_models._operations import VIEWS
-from tcc.ir.inference import fixed_types
+from tcc.ir.fixed_sizes import fixed_types
 from tcc.ir.model import tensor_type
 
 if TYPE_CHECKING:

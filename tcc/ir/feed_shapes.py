@@ -50,6 +50,14 @@ GUESSES = (
     Sizes(8, 8, 8), Sizes(1, 1, 1, 1, 1, 1),
 )  # fmt: skip
 
+DEPLOYED = (
+    Sizes(1, 128, 224, past=128, samples=1600), Sizes(1, 64, 256, past=64, samples=16000), Sizes(1, 32, 640, past=32),
+    Sizes(1, 16, 64, past=16, samples=1600), Sizes(1, 16, 32, past=16, samples=512),
+)  # fmt: skip
+"""Sizes as models are mostly run at, the most usual first: one image, a sentence, a tenth of a second of sound."""
+MOST = 1 << 22
+"""Elements of an input that nobody stated the size of: three symbolic axes of images would fill the memory."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -92,12 +100,22 @@ def _input(value: ValueInfoProto) -> Input:
     return Input(value.name, tensor.elem_type, shape, kind)  # type: ignore[arg-type]
 
 
-def guesses(ports: Sequence[Input], uses: Uses, symbols: Mapping[str, int]) -> Iterator[dict[str, tuple[int, ...]]]:
+def open_dimensions(ports: Sequence[Input]) -> Iterator[str]:
+    """The dimensions whose sizes the model leaves open: by symbol, else by input and axis, ``x:0``."""
+    for port in ports:
+        for axis, dim in enumerate(port.shape or ()):
+            if not isinstance(dim, int):
+                yield dim or f"{port.name}:{axis}"
+
+
+def guesses(
+    ports: Sequence[Input], uses: Uses, symbols: Mapping[str, int], sizes_of: Sequence[Sizes] = GUESSES
+) -> Iterator[dict[str, tuple[int, ...]]]:
     """The inputs' shapes under each guess, without repeats; ``symbols`` are the user's sizes and always hold."""
     shaped = [port if port.shape is not None else replace(port, shape=_ranked(port, uses)) for port in ports]
     known = {port.name: _known_axes(port, uses) for port in shaped}
     tried: list[dict[str, tuple[int, ...]]] = []
-    for sizes in GUESSES:
+    for sizes in sizes_of:
         values = dict(symbols)
         chosen = {port.name: _concrete(port, known[port.name], sizes, values) for port in shaped}
         if chosen not in tried:
@@ -112,7 +130,7 @@ def _concrete(port: Input, known: Mapping[int, int], sizes: Sizes, values: dict[
         if isinstance(dim, int):
             out.append(dim)
             continue
-        size = values.get(dim or "")
+        size = values.get(dim or f"{port.name}:{axis}")
         if size is None and dim:
             size = _expression(dim, values, sizes)
         if size is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,7 +15,7 @@ from tcc.diagnostics import Exit, TccError, fail
 from tcc.ir.equality import compare
 from tcc.ir.execution import Runner
 from tcc.ir.feed_ranges import Uses, domain
-from tcc.ir.feed_shapes import Input, guesses, inputs
+from tcc.ir.feed_shapes import DEPLOYED, MOST, Input, guesses, inputs
 from tcc.ir.feed_values import STYLES, Style, draw
 
 Value = Any
@@ -122,6 +123,23 @@ def exercised(
         if best.grade == _WANTED:
             break
     return best.feeds, best.outputs
+
+
+def deployed_feeds(model: ModelProto, runner: Runner, *, seed: int = 0, symbols: Mapping[str, int]) -> list[Feed]:
+    """One set of inputs of the sizes that models are mostly run at, for prices and times; none where no such runs.
+
+    Equality is verified on smaller ones, of which more can be run; what a model costs at 64 by 64 pixels or for eight
+    words tells little of what it costs where it is used.
+    """
+    model = inliner.inline_local_functions(model) if model.functions else model
+    search = _Search(runner, inputs(model), Uses.of(model), seed, 1)
+    shapes = [
+        chosen
+        for chosen in guesses(search.ports, search.uses, symbols, DEPLOYED)
+        if max(map(math.prod, chosen.values()), default=0) <= MOST
+    ]
+    found = next((one for one in search.outcomes(shapes, STYLES[:1]) if one.finite), None)
+    return [] if found is None else found.feeds
 
 
 def depends_on_inputs(runner: Runner, feeds: Sequence[Mapping[str, Value]]) -> bool:

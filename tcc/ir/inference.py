@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -47,75 +46,39 @@ def annotate(model: Model, proto: onnx.ModelProto | None = None) -> Annotation:
     else:
         given, proto = proto, onnx.ModelProto()
         proto.CopyFrom(given)
+    _name_dimensions(proto.graph)
     probed = _add_probes(proto)
     for output in proto.graph.output:
         output.type.tensor_type.ClearField("shape")
     try:
-        inferred = _inferred(proto)
+        told = inferred(proto)
         # Each round tells what lies between one Reshape to a computed shape and the next.
         for _ in range(_RANKED_ROUNDS):
-            if not _state_ranks(proto, inferred):
+            if not _state_ranks(proto, told):
                 break
-            inferred = _inferred(proto)
+            told = inferred(proto)
     except (onnx.shape_inference.InferenceError, RuntimeError):
         return Annotation()
-    _read_graph(model.graph, inferred.graph)
-    types = {v.name: v.type for v in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]}
+    _read_graph(model.graph, told.graph)
+    types = {v.name: v.type for v in [*told.graph.value_info, *told.graph.input, *told.graph.output]}
     probes = {name: _probed(types.get(_PROBE + name)) for name in probed if _is_shape(types.get(name))}
     known = {name: sizes for name, sizes in probes.items() if sizes is not None}
-    outputs = {v.name: kind for v in inferred.graph.output if (kind := facts.type_of_proto(v.type)) is not None}
+    outputs = {v.name: kind for v in told.graph.output if (kind := facts.type_of_proto(v.type)) is not None}
     return Annotation(known, outputs)
 
 
-def fixed_types(model: Model, symbols: Mapping[str, int], default: int = 1) -> dict[str, TensorType]:
-    """The types of the top-level graph's values, by name, under given sizes of the inputs' symbolic dimensions.
+def _name_dimensions(graph: onnx.GraphProto) -> None:
+    """Name the inputs' dimensions that have neither size nor name, as ``tensor_type`` does.
 
-    A dimension without a name goes by its input's and its axis, ``x:0``. ``default`` is the size of those that
-    ``symbols`` does not name. Empty where all dimensions are fixed already,
-    or where inference fails.
+    So inference tells which inner sizes are theirs.
     """
-    kinds = [tensor_type(v) for v in model.graph.inputs]
-    packed = any(node.op_type == _PACKED for node in model.graph)
-    if not packed and all(kind is None or kind.is_static for kind in kinds):
-        return {}
-    proto, _ = model.stripped_proto()
-    del proto.graph.value_info[:]
-    _unpack(proto.graph)
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    for value in proto.graph.input:
-        if value.name not in constants:
-            for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
-                if not dimension.HasField("dim_value"):
-                    dimension.dim_value = symbols.get(dimension.dim_param or f"{value.name}:{axis}", default)
-    for value in proto.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    try:
-        inferred = _inferred(proto)
-    except (onnx.shape_inference.InferenceError, RuntimeError):
-        return {}
-    values = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
-    found = {v.name: facts.type_of_proto(v.type) for v in values}
-    return {name: kind for name, kind in found.items() if kind is not None}
+    for value in graph.input:
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+            if not dimension.dim_param and not (dimension.HasField("dim_value") and dimension.dim_value >= 0):
+                dimension.dim_param = f"{value.name}:{axis}"
 
 
-_PACKED = "MatMulNBits"
-
-
-def _unpack(graph: onnx.GraphProto) -> None:
-    """Write products with packed weights, whose shapes ONNX does not infer, as plain ones with weights [K, N]."""
-    for number, node in enumerate(graph.node):
-        if node.op_type != _PACKED or node.domain != "com.microsoft":
-            continue
-        sizes = {attribute.name: attribute.i for attribute in node.attribute}
-        weight = f"{_PROBE}packed{number}"
-        shape = [sizes.get("K", 1), sizes.get("N", 1)]
-        graph.input.append(helper.make_tensor_value_info(weight, TensorProto.FLOAT, shape))
-        node.op_type, node.domain = "MatMul", ""
-        del node.attribute[:]
-        node.input[1:] = [weight]
-
-
-def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
+def inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The model with what ONNX's inference tells, values of shapes propagated."""
     return onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
 

@@ -32,17 +32,23 @@ def dtype_name(dtype: onnx_ir.DataType) -> str:
 
 
 def tensor_type(value: onnx_ir.Value) -> TensorType | None:
-    """The type of a tensor value; None for a sequence, an optional, a sparse tensor, or where it is not known."""
+    """The type of a tensor value; None for a sequence, an optional, a sparse tensor, or where it is not known.
+
+    A dimension of an input that has neither size nor name is called by the input and the axis, ``x:0``.
+    """
     if not isinstance(value.type, onnx_ir.TensorType):
         return None
-    return TensorType(dtype_name(value.type.dtype), _dimensions(value.shape))
+    shape = _dimensions(value.shape)
+    if shape is not None and None in shape and value.name and value.is_graph_input():
+        shape = tuple(f"{value.name}:{axis}" if d is None else d for axis, d in enumerate(shape))
+    return TensorType(dtype_name(value.type.dtype), shape)
 
 
 def _dimensions(shape: onnx_ir.Shape | None) -> tuple[int | str | None, ...] | None:
     if shape is None:
         return None
-    # A dimension whose symbol is the empty string is as unknown as one without a symbol.
-    return tuple(d if isinstance(d, int) else d.value or None for d in shape.dims)
+    # A dimension whose symbol is the empty string is as unknown as one without a symbol; some exporters write -1.
+    return tuple((d if d >= 0 else None) if isinstance(d, int) else d.value or None for d in shape.dims)
 
 
 def type_text(value: onnx_ir.Value) -> str:

@@ -14,6 +14,7 @@ from tcc.cost_models.roofline import Roofline, Summed, unaware
 from tcc.diagnostics import Exit, TccError
 from tcc.ir import deadline, emission, importing, problem, translated
 from tcc.ir.calibration import Observation
+from tcc.ir.fixed_sizes import with_made_up
 from tcc.ir.frozen import Frozen, freeze
 from tcc.ir.inference import Annotation
 from tcc.ir.model import Model
@@ -107,11 +108,12 @@ class Attempt:
         target = self.context.target
         # Of the model as it came: what the choice makes of it must not move the prices of what it may choose.
         nbytes = self.evidence.model.parameter_bytes
+        symbols = with_made_up(self.model, self.context.symbols)
         if self.objective == "energy" and PRICES not in self.without:
             # Joules stand in the place of seconds, in the budget of time too: what ships is held to time by measuring.
-            return Choosing(self.imported, self.frozen, Summed(energy.in_joules(target), self.context.symbols, nbytes))
+            return Choosing(self.imported, self.frozen, Summed(energy.in_joules(target), symbols, nbytes))
         priced = unaware(target) if PRICES in self.without else target
-        prices = Roofline(priced, self.context.symbols, weights=nbytes)
+        prices = Roofline(priced, symbols, weights=nbytes)
         return Choosing(self.imported, self.frozen, prices)
 
     def _extract(self, built: Problem) -> Choice:

@@ -11,9 +11,9 @@ from tcc.cost_models._fusions import fusions_of
 from tcc.cost_models.roofline import Roofline
 from tcc.ir import attributes
 from tcc.ir.facts import OUTPUTS_MARK
+from tcc.ir.fixed_sizes import fixed_types
 from tcc.ir.frozen import EClass, ENode, Frozen
 from tcc.ir.importing import is_pure
-from tcc.ir.inference import fixed_types
 from tcc.ir.model import tensor_type
 from tcc.ir.types import TensorType
 from tcc.passes._fused import Fused

@@ -11,6 +11,7 @@ from tcc.ir.channels import Groups
 from tcc.ir.channels.network import Network
 from tcc.ir.channels.observing import observe
 from tcc.ir.channels.proof import equal
+from tcc.ir.fixed_sizes import with_made_up
 from tcc.ir.inference import annotate
 from tcc.ir.loss import loss_of
 from tcc.ir.model import Model
@@ -107,7 +108,7 @@ class PruneDepth(Pass):
         def loss(gone: list[Block]) -> float:
             return loss_of(expected, (gated.run(feed, gone) for feed in data)).value
 
-        roofline = Roofline(context.target, context.symbols)
+        roofline = Roofline(context.target, with_made_up(model, context.symbols))
         seconds = {block: max(saved(model, block, roofline), 1e-12) for block in found}
         alone = {block: loss([block]) for block in found}
         record["losses"] = {block.name: float(f"{value:.4g}") for block, value in alone.items()}

@@ -13,6 +13,7 @@ from tcc.ir import emission, importing
 from tcc.ir.conversion import ConversionError
 from tcc.ir.declining import Declining
 from tcc.ir.derivation import Recorder
+from tcc.ir.fixed_sizes import with_made_up
 from tcc.ir.frozen import read_out
 from tcc.ir.importing import Imported
 from tcc.ir.inference import Annotation, annotate
@@ -74,8 +75,8 @@ class Simplify(Pass):
             return PassResult(
                 model, changed=False, facts={"declined": "the model uses no operator of the default domain"}
             )
-        price = Roofline(context.target, context.symbols)
         found = annotate(model)
+        price = Roofline(context.target, with_made_up(model, context.symbols))
         records: list[dict[str, Any]] = []
         changed = False
         for graph in _innermost_first(model.graph):
@@ -106,7 +107,9 @@ class Simplify(Pass):
             except ConversionError as error:
                 facts["opset"] = {"from": model.opset, "declined": str(error)}
                 continue
-            _, record = _GraphRun(self, made, made.graph, run.prices, context, annotate(made)).run()
+            found = annotate(made)
+            prices = Roofline(context.target, with_made_up(made, context.symbols))
+            _, record = _GraphRun(self, made, made.graph, prices, context, found).run()
             lowest = _raising.needed(made, rules, model.opset)
             kept = restated(made, lowest, _raising.ir_version(model, lowest))
             if lowest == model.opset:

@@ -9,7 +9,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tcc.cost_models.memory import Memory, Peak
-from tcc.ir.inference import annotate, fixed_types
+from tcc.ir.fixed_sizes import fixed_types
+from tcc.ir.inference import annotate
 from tcc.ir.model import Model, tensor_type
 from tcc.passes._tile_regions import COUNTS, Bytes, Region, constants, estimate, grown, parts, work_of
 from tcc.passes._tile_writing import written

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcc.cost_models.roofline import Roofline
+from tcc.ir.fixed_sizes import with_made_up
 from tcc.ir.model import Model, is_constant_node, operator_name, tensor_type
 from tcc.passes._pricing import Priced, priced
 
@@ -44,7 +45,7 @@ def layers(model: Model, target: Target, symbols: Mapping[str, int], sites: Sequ
         symbols: sizes of symbolic dimensions.
         sites: lossy alternatives taken, each ``technique:name`` with the name of a node or a value.
     """
-    roofline = Roofline(target, symbols, weights=model.parameter_bytes)
+    roofline = Roofline(target, with_made_up(model, symbols), weights=model.parameter_bytes)
     prices = priced(model, target, symbols)
     taken: dict[str, list[str]] = {}
     for site in sites:
