@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
 import tcc
 
 
@@ -37,3 +40,28 @@ def test_no_loss_allowed_leaves_the_exact_program(digits: Path) -> None:
     result = tcc.compile(digits / "digits.onnx", "z", "x86-64-vnni", max_loss=0.0)
     assert facts(result)["sites"] == []
     assert result.report["accuracy"]["status"] == "unmeasured"
+
+
+def test_what_has_several_outputs_computes_in_half_precision_too() -> None:
+    """Blocks that split their channels would else be cast to and fro around every Split."""
+    rng = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array((rng.normal(size=(64, n, 3, 3)) / 24).astype(np.float32), f"w{n}") for n in (32, 64)
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w64"], ["a"], "first", pads=[1, 1, 1, 1]),
+        helper.make_node("Split", ["a"], ["b", "unused", "c"], "halves", axis=1, num_outputs=3),
+        helper.make_node("Split", ["a", "sizes"], ["d", "e"], "parts", axis=1),
+        helper.make_node("Conv", ["e", "w32"], ["f"], "second", pads=[1, 1, 1, 1]),
+        helper.make_node("Concat", ["f", "b", "c", "d"], ["y"], "joined", axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64, 56, 56])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 138, 56, 56])],
+        [*weights, numpy_helper.from_array(np.array([32, 32], np.int64), "sizes")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    result = tcc.compile(model, 3, "jetson", measure=False)
+    found = {(layer["operator"], layer["dtype"]) for layer in result.report["layers"]}
+    assert {("Split", "float16"), ("Conv", "float16"), ("Concat", "float16")} <= found
+    assert ("Split", "float32") not in found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 import onnx_ir
@@ -39,10 +41,11 @@ def offer(made: Offer) -> None:
 
 def _refusal(made: Offer, node: onnx_ir.Node) -> str | None:
     """Why a node is not offered; empty where it is no floating-point operator, None where it is offered."""
-    if node.domain or node.op_type in _KEPT or has_bodies(node) or len(_used(node)) != 1:
+    used = _used(node)
+    if node.domain or node.op_type in _KEPT or has_bodies(node) or not used:
         return ""
-    kind = tensor_type(node.outputs[0])
-    if kind is None or kind.dtype != "float32" or node.outputs[0] is not _used(node)[0]:
+    kinds = [tensor_type(v) for v in used]
+    if any(kind is None or kind.dtype != "float32" for kind in kinds) or not _is_uniform(node, made.opset):
         return ""
     if not _halves(node, made.opset):
         return f"{node.op_type} has no float16 form"
@@ -50,7 +53,7 @@ def _refusal(made: Offer, node: onnx_ir.Node) -> str | None:
         return f"the type of {node.op_type} comes from an attribute, and what it makes from no float"
     if made.target.legality("", node.op_type, ["float16"]) is not None:
         return f"target {made.target.name} does not run {node.op_type} in float16"
-    values = [v for v in (*_floats(node, made.opset), node.outputs[0]) if v.name]
+    values = [v for v in (*_floats(node, made.opset), *used) if v.name]
     for v in values:
         largest = _largest(made, v)
         if largest is None:
@@ -62,6 +65,13 @@ def _refusal(made: Offer, node: onnx_ir.Node) -> str | None:
 
 def _used(node: onnx_ir.Node) -> list[onnx_ir.Value]:
     return [v for v in node.outputs if v.name and (v.uses() or v.is_graph_output())]
+
+
+def _is_uniform(node: onnx_ir.Node, opset: int) -> bool:
+    """Whether all outputs that are used have the type of the first one."""
+    formal = onnx.defs.get_schema(node.op_type, opset, "").outputs
+    used = [i for i, v in enumerate(node.outputs) if v in _used(node)]
+    return {formal[min(i, len(formal) - 1)].type_str for i in used} == {formal[0].type_str}
 
 
 def _halves(node: onnx_ir.Node, opset: int) -> bool:
@@ -93,24 +103,24 @@ def _largest(made: Offer, v: onnx_ir.Value) -> float | None:
 
 def _offer_node(made: Offer, node: onnx_ir.Node) -> None:
     imported, tables = made.imported, made.tables
-    single = imported.numbers[node.outputs[0]]
-    kind = tensor_type(node.outputs[0])
-    assert kind is not None
-    half_kind = facts.kind_text(TensorType("float16", kind.shape))
     inputs = [
         ABSENT if v is None else _half(made, v) if _follows(node, i, made.opset) else imported.numbers[v]
         for i, v in enumerate(node.inputs)
     ]
-    half = imported.fresh()
-    tables.add("type", half, half_kind)
-    _add_node(made, node, half, inputs)
-    back = imported.fresh()
-    tables.add("Cast", back, half, _TO_SINGLE)
-    tables.add("type", back, facts.kind_text(kind))
+    used = _used(node)
+    halves = {i: imported.fresh() for i, v in enumerate(node.outputs) if v in used}
+    _add_node(made, node, halves, inputs)
     site = f"float16:{node.name or node.outputs[0].name}"
-    made.alternatives += [Alternative(site, single, back), Alternative(site, _half(made, node.outputs[0]), half)]
+    for i, half in halves.items():
+        v, kind = node.outputs[i], tensor_type(node.outputs[i])
+        assert kind is not None
+        tables.add("type", half, facts.kind_text(TensorType("float16", kind.shape)))
+        back = imported.fresh()
+        tables.add("Cast", back, half, _TO_SINGLE)
+        tables.add("type", back, facts.kind_text(kind))
+        made.alternatives += [Alternative(site, imported.numbers[v], back), Alternative(site, _half(made, v), half)]
     made.error[site] = EPSILON
-    made.where[site] = node.outputs[0].name or ""
+    made.where[site] = used[0].name or ""
     imported.operators.add("Cast")
 
 
@@ -126,12 +136,14 @@ def _half(made: Offer, v: onnx_ir.Value) -> int:
     return int(made.memo[key])
 
 
-def _add_node(made: Offer, node: onnx_ir.Node, number: int, inputs: list[int]) -> None:
+def _add_node(made: Offer, node: onnx_ir.Node, outputs: Mapping[int, int], inputs: list[int]) -> None:
+    """Add the node with the numbers of its outputs, by their places."""
     tables = made.tables
     if (key := made.imported.opaque_keys.get(node)) is not None:
         results = made.imported.fresh()
         tables.add("opaque", results, key, tables.list_of(tuple(inputs)))
-        tables.add("project", number, results, 0)
+        for i, number in outputs.items():
+            tables.add("project", number, results, i)
         return
     operator = translated.language().operators[node.op_type]
     plain = attributes.plain(node)
@@ -140,4 +152,11 @@ def _add_node(made: Offer, node: onnx_ir.Node, number: int, inputs: list[int]) -
         cells: list[int] = [tables.list_of(tuple(inputs))]
     else:
         cells = [*inputs, *[ABSENT] * (operator.inputs - len(inputs))]
-    tables.add(node.op_type, number, *cells, attributes.key_of(plain))
+    if not operator.several:
+        tables.add(node.op_type, outputs[0], *cells, attributes.key_of(plain))
+        return
+    # As imported: what has several outputs goes by the number of the first.
+    first = outputs[0] if 0 in outputs else made.imported.fresh()
+    tables.add(node.op_type, first, *cells, attributes.key_of({**plain, facts.OUTPUTS_MARK: len(node.outputs)}))
+    for i, number in outputs.items():
+        tables.add("project", number, first, i)
