@@ -92,7 +92,8 @@ def repair_types(proto: onnx.ModelProto, source: str) -> list[Diagnostic]:
     """Check the model; where only stated types contradict it, let that pass, with a note.
 
     Those of inner values are dropped: they are hints, often left behind when a graph is edited, and inference finds
-    the true ones. Those of outputs are kept, as runtimes do, which go by what the nodes make.
+    the true ones. Those of outputs that an exporter left open, wholly or in part, are kept, as runtimes do, which go by
+    what the nodes make; an output whose sizes are all stated, and wrong, is an error.
 
     Raises:
         TccError: as ``check_proto`` does.
@@ -114,7 +115,8 @@ def repair_types(proto: onnx.ModelProto, source: str) -> list[Diagnostic]:
 
 
 def _inferred_ranks(proto: onnx.ModelProto) -> dict[str, int]:
-    """Of the outputs, as the nodes make them."""
+    """Of the outputs that are not declared with all sizes, as the nodes make them."""
+    whole = {v.name for v in proto.graph.output if _is_whole(v.type.tensor_type)}
     bare = _without_weights(proto)
     del bare.graph.value_info[:]
     for value in bare.graph.output:
@@ -123,7 +125,12 @@ def _inferred_ranks(proto: onnx.ModelProto) -> dict[str, int]:
         found = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph.output
     except (onnx.shape_inference.InferenceError, RuntimeError):
         return {}
-    return {v.name: len(v.type.tensor_type.shape.dim) for v in found if v.type.tensor_type.HasField("shape")}
+    told = {v.name: v.type.tensor_type for v in found if v.name not in whole}
+    return {name: len(kind.shape.dim) for name, kind in told.items() if kind.HasField("shape")}
+
+
+def _is_whole(kind: onnx.TypeProto.Tensor) -> bool:
+    return kind.HasField("shape") and all(dimension.HasField("dim_value") for dimension in kind.shape.dim)
 
 
 def _passed(dropped: int, outputs: Mapping[str, int], source: str) -> Iterator[Diagnostic]:
