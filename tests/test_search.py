@@ -112,7 +112,8 @@ def test_a_budget_that_cannot_be_kept(digits: Path, tmp_path: Path, capsys: pyte
     said = capsys.readouterr().err
     assert "E0501" in said
     assert "1,000" in said
-    assert "compress" in said, "the best point reached is named"
+    assert "the best point reached: compress" in said
+    assert "loss 0, " in said.partition("reached: ")[2], "with what it costs"
     assert not list(tmp_path.iterdir())
 
 

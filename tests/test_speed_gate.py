@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 import tcc
+from tcc import backends
 from tcc.backends import PairedLatency
-from tcc.compiler import measuring, sequential, speed
+from tcc.compiler import measuring, sequential, speed, timing
 from tcc.compiler.records import Records
 from tcc.compiler.sequential import Estimate
 from tcc.compiler.speed import SpeedGate, Written
@@ -190,3 +192,24 @@ def test_a_smaller_form_need_not_be_faster_only_not_slower(tmp_path: Path, monke
         (tmp_path / name).mkdir()
         other, one = snapshot("compress"), snapshot("stored")
         assert gate(tmp_path / name).is_as_fast(one, other) == (true <= 1.0), name
+
+
+@pytest.mark.parametrize(("long", "loads"), [(0.0, 1), (math.inf, sequential.FEWEST)])
+def test_only_models_that_run_for_long_are_loaded_once(
+    long: float, loads: int, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = type(backends.backend("onnxruntime"))
+    seen: list[Path] = []
+    load = chosen.load
+
+    def counted(self: backends.Backend, path: Path, **more: Any) -> backends.Loaded:
+        seen.append(path)
+        return load(self, path, **more)
+
+    monkeypatch.setattr(chosen, "load", counted)
+    monkeypatch.setattr(timing, "_LONG", long)
+    monkeypatch.setattr(sequential, "MOST", sequential.FEWEST)
+    monkeypatch.setattr("tcc.compiler.records.Records.kept", lambda _self, _key, make: make())
+    file, feed = digits / "digits.onnx", {"image": np.zeros((1, 1, 8, 8), np.float32)}
+    Timing([feed]).ratio([file], [file], 1.0, 1)
+    assert len(seen) == 2 * loads

@@ -48,8 +48,7 @@ class Budgets:
         if self.nbytes is not None and cost.nbytes > (limit := self.nbytes.of(original.nbytes)):
             yield f"it takes {cost.nbytes:,.0f} bytes, the budget is {limit:,.0f}"
         if timed and self.seconds is not None and cost.run > (limit := self.seconds.of(original.run)):
-            how = "predicted" if cost.measured is None else "as measured, at most"
-            yield f"a run takes {cost.run * 1e6:.4g} µs ({how}), the budget is {limit * 1e6:.4g} µs"
+            yield f"a run takes {cost.run * 1e6:.4g} µs ({cost.how}), the budget is {limit * 1e6:.4g} µs"
         if self.memory is not None and cost.memory > (limit := self.memory.of(original.memory)):
             yield f"it needs {cost.memory:,.0f} bytes of memory (predicted), the budget is {limit:,.0f}"
         if cost.slower:
@@ -78,6 +77,16 @@ class Cost:
     def run(self) -> float:
         """Seconds a run: measured, or else predicted."""
         return self.seconds if self.measured is None else self.measured
+
+    @property
+    def how(self) -> str:
+        """Where the seconds come from."""
+        return "predicted" if self.measured is None else "as measured, at most"
+
+    def text(self) -> str:
+        """All of it in a line."""
+        run = f"{self.run * 1e6:.4g} µs a run ({self.how})"
+        return f"loss {self.loss:.3g}, {self.nbytes:,.0f} bytes, {run}, {self.memory:,.0f} bytes of memory (predicted)"
 
 
 def size(text: str) -> Limit:

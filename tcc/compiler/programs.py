@@ -139,9 +139,8 @@ class Programs:
         form = replace(outcome, model=shipped.model(), snapshots=kept)
         cost = self._timed(form, self._cost(form, 0.0, nbytes))
         if broken := list(replace(budgets, loss=1.0).exceeded(cost, self._search.original)):
-            raise search.infeasible(
-                broken, shipped, f"the form after {shipped.label}" if shipped.label else "the input"
-            )
+            reached = f"the form after {shipped.label}" if shipped.label else "the input"
+            raise search.infeasible(broken, shipped, reached, cost)
 
     def _is_searched(self, rest: Sequence[Pass]) -> bool:
         budgets = self.asked.budgets

@@ -185,7 +185,9 @@ class Search:
         if chosen is not None:
             return chosen
         nearest = min(self.points, key=lambda point: (len(point.exceeds), *objective(point.cost, self.original)))
-        raise infeasible(nearest.exceeds, nearest.outcome.snapshots[0], nearest.branch or "simplified only")
+        late = any(note.code == "N0706" for note in self.notes)
+        source, reached = nearest.outcome.snapshots[0], nearest.branch or "simplified only"
+        raise infeasible(nearest.exceeds, source, reached, nearest.cost, late=late)
 
 
 def by_shape(branches: Sequence[Branch]) -> list[list[Branch]]:
@@ -196,11 +198,12 @@ def by_shape(branches: Sequence[Branch]) -> list[list[Branch]]:
     return list(groups.values())
 
 
-def infeasible(broken: Sequence[str], form: Snapshot, reached: str) -> TccError:
-    """The error that says which budgets no program keeps, and what was reached."""
+def infeasible(broken: Sequence[str], form: Snapshot, reached: str, cost: Cost, *, late: bool = False) -> TccError:
+    """The error that says which budgets no program keeps, and what was reached; ``late`` where time was short."""
     message = f"no program keeps all budgets: {'; '.join(broken)}"
-    notes = (f"the best point reached: {reached}",)
+    notes = (f"the best point reached: {reached}: {cost.text()}",)
     advice = "raise that budget, or allow more loss with --max-loss"
+    advice += "; the time limit came before all was tried: --time-limit" if late else ""
     return TccError(Exit.INFEASIBLE, [Diagnostic("E0501", message, form.source, notes, advice)])
 
 

@@ -28,6 +28,8 @@ _SECONDS = 0.05
 _ROUNDS = 4
 _QUARTILE = 0.25
 """Of a sample's runs: what else the machine does makes slow, never fast."""
+_LONG = 1000 * backends.PLACEMENT
+"""Seconds of a run from which on it makes no difference where a model's memory lies: it need not be loaded anew."""
 
 Files = Sequence[Path]
 Feed = Mapping[str, Any]
@@ -38,7 +40,8 @@ class Timing:
     """Answers questions about files' times, each once: answers are recorded by content.
 
     Every sample loads the models anew and runs them in turns: where a process happens to put a model's
-    memory makes a difference that repeating in one session would take for the model's own.
+    memory makes a difference that repeating in one session would take for the model's own. Models that run for
+    long are loaded once for all samples.
 
     Args:
         feeds: inputs that run through the models; samples take turns with them.
@@ -54,10 +57,11 @@ class Timing:
 
         One thread is timed by its own clock: what other processes take of the processor is not counted.
         """
-        fastest = [math.inf]
+        fastest: list[float] = [math.inf]
+        held: dict[int, Loaded] = {}
 
         def sample(number: int) -> float:
-            first, second = self._sample([before, after], number, threads)
+            first, second = self._sample([before, after], number, threads, held)
             fastest.append(min(first, second))
             return second / first
 
@@ -69,9 +73,10 @@ class Timing:
 
     def seconds(self, files: Files, boundary: float, threads: int) -> Estimate:
         """The seconds of a run, by the clock on the wall; raises what loading and running raise."""
+        held: dict[int, Loaded] = {}
 
         def sample(number: int) -> float:
-            return self._sample([files], number, threads, time.perf_counter)[0]
+            return self._sample([files], number, threads, held, time.perf_counter)[0]
 
         return self._settled("seconds", [files], boundary, threads, lambda: sequential.settle(sample, boundary))
 
@@ -83,15 +88,20 @@ class Timing:
         return Estimate(**self.records.kept(key, lambda: asdict(settle())))
 
     def _sample(
-        self, models: Sequence[Files], number: int, threads: int, clock: Callable[[], float] | None = None
+        self,
+        models: Sequence[Files],
+        number: int,
+        threads: int,
+        held: dict[int, Loaded],
+        clock: Callable[[], float] | None = None,
     ) -> list[float]:
-        """Seconds of a run of each: the lower quartile over a sample's runs."""
+        """Seconds of a run of each: the lower quartile over a sample's runs; ``held`` are models loaded already."""
         deadline.check()
         tick = clock or (time.thread_time if threads == 1 else time.perf_counter)
         feed = self.feeds[number % len(self.feeds)]
         order = [*range(len(models))][:: -1 if number % 2 else 1]
         backend = backends.backend("onnxruntime")
-        loaded = {index: backend.load(models[index][0], threads=threads) for index in order}
+        loaded = held or {index: backend.load(models[index][0], threads=threads) for index in order}
         for index in order:
             loaded[index].run(feed)
         times: list[list[float]] = [[] for _ in models]
@@ -101,7 +111,10 @@ class Timing:
                 break
             for index in order if turn % 2 else reversed(order):
                 times[index].append(_timed(loaded[index], feed, tick))
-        return [float(np.quantile(taken, _QUARTILE)) for taken in times]
+        found = [float(np.quantile(taken, _QUARTILE)) for taken in times]
+        if min(found) > _LONG:
+            held.update(loaded)
+        return found
 
     def _digest(self, file: Path) -> str:
         if file not in self._digests:
