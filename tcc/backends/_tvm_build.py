@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import helper, version_converter
 
-from tcc.backends import _tvm_kernels, _tvm_schedules, _tvm_tiles
+from tcc.backends import _tvm_dots, _tvm_integers, _tvm_kernels, _tvm_schedules, _tvm_tiles
 from tcc.diagnostics import Exit, fail
 
 # An extra: whoever calls has checked that it is there.
@@ -97,15 +97,19 @@ def _lowered(module: Any) -> Any:
 def _optimized(module: Any, chip: _tvm_tiles.Processor, own: list[str], failed: list[str]) -> Any:
     """Channels last, constants folded, this package's kernels, what follows them fused, all of it scheduled."""
     passes = relax.transform
+    _tvm_dots.register()
+    module = _tvm_integers.in_integers(module, chip.dot)
     module = tvm.transform.Sequential([
         passes.DecomposeOpsForInference(),
         passes.ConvertLayout({"relax.nn.conv2d": ["NHWC", "OHWI"]}),
         passes.Normalize(),
         passes.FastMathTransform(),
-        passes.LegalizeOps(skip_ops=_OWN),
+        passes.LegalizeOps(_tvm_integers.LEGALIZERS, skip_ops=_OWN),
         passes.FoldConstant(),
         passes.DeadCodeElimination(),
-        passes.LegalizeOps(_tvm_kernels.legalizers(chip, own)),
+        passes.LegalizeOps(_tvm_kernels.legalizers(chip, own), skip_ops=_tvm_integers.KEPT),
+        passes.DeadCodeElimination(),
+        passes.LegalizeOps(),
         passes.AnnotateTIROpPattern(),
         passes.FoldConstant(),
         passes.FuseOps(),

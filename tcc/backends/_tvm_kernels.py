@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tcc.backends._tvm_dots import WIDTH, Dot
+from tcc.backends._tvm_integers import widened
 from tcc.backends._tvm_tiles import Plan, Processor, Tile, plan
 
 # An extra: whoever calls has checked that it is there.
@@ -19,8 +21,9 @@ with contextlib.suppress(ModuleNotFoundError):
 
 ACCUMULATE, PACK, PAD, OUT, DEPTHWISE = "tcc_accumulate", "tcc_pack", "tcc_pad", "tcc_out", "tcc_depthwise"
 """The names of the blocks that schedules look for."""
-ROWS, FLAT = "tcc_rows", "tcc_flat"
-"""The annotations of an accumulating block: its tile's rows, and whether they run over all leading axes as one."""
+ROWS, FLAT, DOT = "tcc_rows", "tcc_flat", "tcc_dot"
+"""The annotations of an accumulating block: its tile's rows, whether they run over all leading axes as one, and the
+name of the instruction that adds up products of bytes ('' for floats)."""
 _FUSABLE = 4
 """TVM's kOutEWiseFusable: elementwise operators that follow join the function."""
 Legalizer = Callable[[Any, Any], Any]
@@ -39,12 +42,16 @@ def legalizers(chip: Processor, made: list[str]) -> dict[str, Legalizer]:
 
 @dataclass(frozen=True)
 class Window:
-    """How a convolution slides: ``size`` is that of its NHWC output; padding is top, left, bottom, right."""
+    """How a convolution slides: ``size`` is that of its NHWC output; padding is top, left, bottom, right.
+
+    ``filled`` is what stands in the padding: of bytes it is their zero point.
+    """
 
     size: tuple[int, ...]
     strides: tuple[int, ...]
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
+    filled: int = 0
 
 
 def _default(builder: Any, call: Any) -> Any:
@@ -68,20 +75,25 @@ def _emit(builder: Any, function: Callable[..., Any], *arguments: Any, hint: str
 
 
 def _matmul(builder: Any, call: Any, chip: Processor, made: list[str]) -> Any:
-    left, right = (_sizes(value) for value in call.args)
-    if left is None or right is None or len(left) < 2 or call.ty.dtype != "float32":
+    given, zero, dot = _data(builder, call, chip)
+    left, right, weight = _sizes(given), _sizes(call.args[1]), _constant(call.args[1])
+    if left is None or right is None or len(left) < 2 or (dot is None and not _floats(call)):
         return _default(builder, call)
-    weight = _constant(call.args[1])
+    what, steps = ("matmul", left[-1]) if dot is None else ("matmul int8", -(-left[-1] // WIDTH))
     if weight is not None and weight.ndim == 2:
-        chosen = plan(left[:-1], right[1], right[0], chip)
-        made.append(_described("matmul", left[:-1], right[1], right[0], chosen))
-        packed = relax.const(pack(weight, chosen.tile))
-        return _emit(builder, lambda a, w: product(a, w, right[1], chosen), call.args[0], packed, hint="tcc_matmul")
-    if len(left) != len(right) or left[:-2] != right[:-2] or len(left) < 3:
+        chosen = plan(left[:-1], right[1], steps, chip)
+        made.append(_described(what, left[:-1], right[1], right[0], chosen))
+        packed, off = relax.const(pack(weight, chosen.tile, dot)), _off(zero, weight.sum(axis=0))
+        return _emit(
+            builder, lambda a, w, *o: product(a, w, right[1], chosen, dot, *o), given, packed, *off, hint="tcc_matmul"
+        )  # fmt: skip
+    other = (call.args[1], 0) if dot is None else widened(builder, call.args[1])
+    fits = len(left) == len(right) and left[:-2] == right[:-2] and len(left) >= 3
+    if not fits or other is None or other[1] or zero or (dot is not None and str(other[0].ty.dtype) != "int8"):
         return _default(builder, call)
-    tile = plan(left[-2:-1], right[-1], right[-2], chip).tile
-    made.append(_described("batched matmul", left[:-1], right[-1], right[-2], Plan(tile, flat=False)))
-    return _emit(builder, lambda a, b: batched(a, b, tile), *call.args, hint="tcc_batched")
+    tile = plan(left[-2:-1], right[-1], steps, chip).tile
+    made.append(_described(f"batched {what}", left[:-1], right[-1], right[-2], Plan(tile, flat=False)))
+    return _emit(builder, lambda a, b: batched(a, b, tile, dot), given, other[0], hint="tcc_batched")
 
 
 def _described(what: str, outer: Sequence[int], columns: int, depth: int, chosen: Plan) -> str:
@@ -90,13 +102,16 @@ def _described(what: str, outer: Sequence[int], columns: int, depth: int, chosen
     return f"{what} {'x'.join(map(str, outer))} x {columns} x {depth} in {tile.rows}x{tile.columns}"
 
 
-def pack(weight: np.ndarray, tile: Tile) -> np.ndarray:
-    """[K, N] → [⌈N/n⌉, K, n], zeros behind the last column."""
+def pack(weight: np.ndarray, tile: Tile, dot: Dot | None = None) -> np.ndarray:
+    """[K, N] → [⌈N/n⌉, K, n], of bytes [⌈N/n⌉, ⌈K/4⌉, n, 4]; zeros behind the last column and row."""
     depth, columns = weight.shape
     blocks = -(-columns // tile.columns)
-    padded = np.zeros((depth, blocks * tile.columns), weight.dtype)
-    padded[:, :columns] = weight
-    return np.ascontiguousarray(padded.reshape(depth, blocks, tile.columns).transpose(1, 0, 2))
+    steps = WIDTH if dot is not None else 1
+    kind = np.int8 if dot is not None else weight.dtype
+    padded = np.zeros((_upto(depth, steps), blocks * tile.columns), kind)
+    padded[:depth, :columns] = weight
+    made = padded.reshape(-1, steps, blocks, tile.columns).transpose(2, 0, 3, 1)
+    return np.ascontiguousarray(made if dot is not None else made[..., 0])
 
 
 def _unravelled(index: Any, sizes: Sequence[int]) -> list[Any]:
@@ -119,8 +134,8 @@ def _upto(size: int, step: int) -> int:
     return -(-size // step) * step
 
 
-def product(a: Any, w: Any, columns: int, chosen: Plan) -> Any:
-    """[..., K] times packed [⌈N/n⌉, K, n] → [..., N]."""
+def product(a: Any, w: Any, columns: int, chosen: Plan, dot: Dot | None = None, *off: Any) -> Any:
+    """[..., K] times packed [⌈N/n⌉, K, n] less ``off`` [N] → [..., N]."""
     outer, depth = [int(size) for size in a.shape[:-1]], int(a.shape[-1])
     lead = [1] if chosen.flat else outer[:-1]
     rows = math.prod(outer) if chosen.flat else outer[-1]
@@ -130,12 +145,13 @@ def product(a: Any, w: Any, columns: int, chosen: Plan) -> Any:
     def element(g: Any, m: Any, k: Any) -> Any:
         return a(*(_unravelled(m, outer) if chosen.flat else [*_unravelled(g, lead), m]), k)
 
-    source = _rows_padded(element, count, rows, padded, depth)
-    axis = te.reduce_axis((0, depth), "k")
+    source = _rows_padded(element, (count, rows, depth), padded, a.dtype, dot)
     total = te.compute(
         (count, padded, int(w.shape[0]) * n),
-        lambda g, m, j: te.sum(source(g, m, axis) * w[te.indexdiv(j, n), axis, te.indexmod(j, n)], axis),
-        name=ACCUMULATE, attrs={ROWS: chosen.tile.rows, FLAT: int(chosen.flat)},
+        _inner(
+            (int(w.shape[1]),), dot, lambda g, m, _, k: source(g, m, k),
+            lambda _, j, *k: w(te.indexdiv(j, n), k[0], te.indexmod(j, n), *k[1:]),
+        ), name=ACCUMULATE, attrs=_marks(chosen, dot),
     )  # fmt: skip
 
     def out(*indices: Any) -> Any:
@@ -144,40 +160,84 @@ def product(a: Any, w: Any, columns: int, chosen: Plan) -> Any:
             return total(0, _ravelled(where, outer), column)
         return total(_ravelled(where[:-1], lead), where[-1], column)
 
-    return te.compute((*outer, columns), out, name=OUT)
+    return _out((*outer, columns), out, *off)
+
+
+def _out(shape: Sequence[int], total: Callable[..., Any], *off: Any) -> Any:
+    """The result, less what a zero point adds to each column, where there is one."""
+    return te.compute(tuple(shape), lambda *i: total(*i) - sum(o(i[-1]) for o in off) if off else total(*i), name=OUT)
+
+
+def _marks(chosen: Plan, dot: Dot | None) -> dict[str, Any]:
+    return {ROWS: chosen.tile.rows, FLAT: int(chosen.flat), DOT: dot.name if dot is not None else ""}
+
+
+def _inner(
+    steps: Sequence[int], dot: Dot | None, left: Callable[..., Any], right: Callable[..., Any]
+) -> Callable[..., Any]:
+    """The sum over ``steps``, the last of which are elements (of bytes: fours), of ``left`` times ``right``.
+
+    ``left`` takes the indices of the result, and those of a sum of floats; ``right`` the group, the column and the
+    indices of the packed operand.
+    """
+    axes = [te.reduce_axis((0, size), f"k{i}") for i, size in enumerate(steps)]
+    if dot is None:
+        return lambda *i: te.sum(left(*i, *axes) * right(i[0], i[-1], *axes), axes)
+    part = te.reduce_axis((0, WIDTH), "part")
+    *outer, last = axes
+
+    def term(*i: Any) -> Any:
+        data, weight = left(*i, *outer, last * WIDTH + part), right(i[0], i[-1], *axes, part)
+        return te.sum(data.astype("int32") * weight.astype("int32"), [*axes, part])
+
+    return term
 
 
 def _rows_padded(
-    element: Callable[[Any, Any, Any], Any], count: int, rows: int, padded: int, depth: int
+    element: Callable[[Any, Any, Any], Any], shape: tuple[int, int, int], down: int, dtype: str, dot: Dot | None
 ) -> Callable[[Any, Any, Any], Any]:
-    """The rows, with zeros behind the last one where a tile reaches further."""
-    if padded == rows:
+    """The rows of ``shape`` (groups, rows, depth), with zeros behind the last one where a tile reaches further.
+
+    Bytes are read in fours, and so the depth is filled up too.
+    """
+    count, rows, depth = shape
+    full = _upto(depth, WIDTH) if dot is not None else depth
+    if (down, full) == (rows, depth):
         return element
     made: Callable[[Any, Any, Any], Any] = te.compute(
-        (count, padded, depth),
-        lambda g, m, k: te.if_then_else(m < rows, element(g, te.min(m, rows - 1), k), 0.0), name=PAD,
+        (count, down, full),
+        lambda g, m, k: te.if_then_else(
+            te.all(m < rows, k < depth), element(g, te.min(m, rows - 1), te.min(k, depth - 1)), te.const(0, dtype)
+        ), name=PAD,
     )  # fmt: skip
     return made
 
 
-def batched(a: Any, b: Any, tile: Tile) -> Any:
+def batched(a: Any, b: Any, tile: Tile, dot: Dot | None = None) -> Any:
     """[..., M, K] times [..., K, N], both computed at run time: the second is packed first."""
     outer = [int(size) for size in a.shape[:-2]]
     rows, depth, columns = int(a.shape[-2]), int(a.shape[-1]), int(b.shape[-1])
     count, n = math.prod(outer), tile.columns
     down, across = _upto(rows, tile.rows), _upto(columns, n)
-    packed = te.compute(
-        (count, across // n, depth, n),
-        lambda g, t, k, j: te.if_then_else(
-            t * n + j < columns, b(*_unravelled(g, outer), k, te.min(t * n + j, columns - 1)), 0.0
-        ), name=PACK,
+    width = WIDTH if dot is not None else 1
+    steps = -(-depth // width)
+
+    def element(g: Any, t: Any, k: Any, j: Any, *part: Any) -> Any:
+        row, column = k * width + sum(part), t * n + j
+        value = b(*_unravelled(g, outer), te.min(row, depth - 1), te.min(column, columns - 1))
+        return te.if_then_else(te.all(row < depth, column < columns), value, te.const(0, b.dtype))
+
+    parts = (WIDTH,) if dot is not None else ()
+    packed = te.compute((count, across // n, steps, n, *parts), element, name=PACK)
+    source = _rows_padded(
+        lambda g, m, k: a(*_unravelled(g, outer), m, k), (count, rows, depth), down, a.dtype, dot
     )  # fmt: skip
-    source = _rows_padded(lambda g, m, k: a(*_unravelled(g, outer), m, k), count, rows, down, depth)
-    axis = te.reduce_axis((0, depth), "k")
     total = te.compute(
         (count, down, across),
-        lambda g, m, j: te.sum(source(g, m, axis) * packed[g, te.indexdiv(j, n), axis, te.indexmod(j, n)], axis),
-        name=ACCUMULATE, attrs={ROWS: tile.rows, FLAT: 0},
+        _inner(
+            (steps,), dot, lambda g, m, _, k: source(g, m, k),
+            lambda g, j, *k: packed(g, te.indexdiv(j, n), k[0], te.indexmod(j, n), *k[1:]),
+        ), name=ACCUMULATE, attrs=_marks(Plan(tile, flat=False), dot),
     )  # fmt: skip
     return te.compute(
         (*outer, rows, columns), lambda *i: total(_ravelled(i[:-2], outer), i[-2], i[-1]), name=OUT
@@ -185,83 +245,119 @@ def batched(a: Any, b: Any, tile: Tile) -> Any:
 
 
 def _conv2d(builder: Any, call: Any, chip: Processor, made: list[str]) -> Any:
-    data, weight = _sizes(call.args[0]), _constant(call.args[1])
-    attributes = call.attrs
-    groups = int(attributes.groups)
-    if data is None or weight is None or attributes.data_layout != "NHWC" or call.ty.dtype != "float32":
+    given, zero, dot = _data(builder, call, chip)
+    weight, groups, data = _constant(call.args[1]), int(call.attrs.groups), _sizes(given)
+    if data is None or weight is None or call.attrs.data_layout != "NHWC" or (dot is None and not _floats(call)):
         return _default(builder, call)
-    strides, dilation = (tuple(map(int, values)) for values in (attributes.strides, attributes.dilation))
-    padding = tuple(map(int, attributes.padding))
+    window = _window(call, zero)
     outputs, high, wide, inputs = weight.shape
-    size = _sizes(call)
-    assert size is not None
-    window = Window(size, strides, padding, dilation)
+    size = window.size
+    matrix = weight.transpose(1, 2, 3, 0)
+    off = _off(zero, matrix.reshape(-1, outputs).sum(axis=0)) if dot is not None else []
     if groups == data[-1] and outputs == groups and inputs == 1:
-        taps = np.ascontiguousarray(weight[..., 0].transpose(1, 2, 0))
-        made.append(f"depthwise {size[1]}x{size[2]}x{size[3]}")
-        return _emit(
-            builder, lambda a, w: depthwise(a, w, window), call.args[0], relax.const(taps),
-            hint="tcc_depthwise",
-        )  # fmt: skip
+        taps = relax.const(np.ascontiguousarray(matrix[:, :, 0]).astype(np.float32))
+        made.append(f"depthwise {'int8 ' if dot else ''}{size[1]}x{size[2]}x{size[3]}")
+        return _emit(builder, lambda a, w, *o: depthwise(a, w, window, *o), given, taps, *off, hint="tcc_depthwise")
     if groups != 1:
         return _default(builder, call)
-    matrix = weight.transpose(1, 2, 3, 0).reshape(-1, outputs)
-    if high == wide == 1 and strides == (1, 1) and not any(padding):
-        chosen = plan(size[:-1], outputs, inputs, chip)
-        made.append(_described("convolution 1x1", size[:-1], outputs, inputs, chosen))
-        packed = relax.const(pack(matrix, chosen.tile))
-        return _emit(builder, lambda a, w: product(a, w, outputs, chosen), call.args[0], packed, hint="tcc_conv1x1")
-    tile = plan(size[2:3], outputs, high * wide * inputs, chip).tile
-    made.append(_described(f"convolution {high}x{wide}", size[:-1], outputs, inputs, Plan(tile, flat=False)))
-    packed = relax.const(pack(matrix, tile).reshape(-1, high, wide, inputs, tile.columns))
+    steps, what = (inputs, "convolution") if dot is None else (-(-inputs // WIDTH), "convolution int8")
+    if high == wide == 1 and window.strides == (1, 1) and not any(window.padding):
+        chosen = plan(size[:-1], outputs, steps, chip)
+        made.append(_described(f"{what} 1x1", size[:-1], outputs, inputs, chosen))
+        packed = relax.const(pack(matrix.reshape(inputs, outputs), chosen.tile, dot))
+        return _emit(
+            builder, lambda a, w, *o: product(a, w, outputs, chosen, dot, *o), given, packed, *off, hint="tcc_conv1x1"
+        )  # fmt: skip
+    tile = plan(size[2:3], outputs, high * wide * steps, chip).tile
+    made.append(_described(f"{what} {high}x{wide}", size[:-1], outputs, inputs, Plan(tile, flat=False)))
+    each = [[pack(matrix[y, x], tile, dot) for x in range(wide)] for y in range(high)]
+    packed = relax.const(np.ascontiguousarray(np.moveaxis(np.asarray(each), 2, 0)))
     return _emit(
-        builder, lambda a, w: convolution(a, w, window, tile), call.args[0], packed,
-        hint="tcc_conv",
+        builder, lambda a, w, *o: convolution(a, w, window, tile, dot, *o), given, packed, *off, hint="tcc_conv"
     )  # fmt: skip
 
 
-def _padded(a: Any, padding: Sequence[int], width: int) -> Any:
-    """NHWC with zeros around, and to the right as far as ``width`` columns; the tensor itself where none are."""
-    top, left, bottom, _ = padding
-    n, high, wide, channels = (int(size) for size in a.shape)
-    if not (top or left or bottom) and width <= wide:
+def _data(builder: Any, call: Any, chip: Processor) -> tuple[Any, int, Dot | None]:
+    """The first operand; of bytes without the widening, their zero point and the instruction for them."""
+    given = call.args[0]
+    if chip.dot is None or str(call.ty.dtype) != "int32":
+        return given, 0, None
+    found, weight = widened(builder, given), _constant(call.args[1])
+    if found is None or str(found[0].ty.dtype) != chip.dot.data:
+        return given, 0, None
+    if weight is not None and (weight.min(initial=0) < -_SIGN or weight.max(initial=0) >= _SIGN):
+        return given, 0, None
+    return *found, chip.dot
+
+
+def _off(zero: int, sums: np.ndarray) -> list[Any]:
+    """What a zero point adds to the sums over each column; nothing where it is 0."""
+    return [relax.const((zero * sums).astype(np.int32))] if zero else []
+
+
+_SIGN = 128
+
+
+def _floats(call: Any) -> bool:
+    return str(call.ty.dtype) == "float32" == str(call.args[0].ty.dtype)
+
+
+def _window(call: Any, filled: int) -> Window:
+    strides, padding, dilation = (
+        tuple(map(int, values)) for values in (call.attrs.strides, call.attrs.padding, call.attrs.dilation)
+    )
+    return Window(_sizes(call) or (), strides, padding, dilation, filled)
+
+
+def _padded(a: Any, window: Window, width: int, channels: int) -> Any:
+    """NHWC with the padding around, as far as ``width`` columns and ``channels``; the tensor itself where that is."""
+    top, left, bottom, _ = window.padding
+    n, high, wide, inputs = (int(size) for size in a.shape)
+    if not (top or left or bottom) and width <= wide and channels == inputs:
         return a
     return te.compute(
         (n, high + top + bottom, max(width, wide + left), channels),
         lambda b, h, w, c: te.if_then_else(
-            te.all(h >= top, h < high + top, w >= left, w < wide + left), a(b, h - top, w - left, c), 0.0
+            te.all(h >= top, h < high + top, w >= left, w < wide + left, c < inputs),
+            a(b, h - top, w - left, te.min(c, inputs - 1)), te.const(window.filled, a.dtype),
         ), name=PAD,
     )  # fmt: skip
 
 
-def convolution(a: Any, w: Any, window: Window, tile: Tile) -> Any:
-    """NHWC with weights packed [⌈O/n⌉, KH, KW, I, n] → NHWC; a row of the output is computed in tiles of pixels."""
-    blocks, high, wide, inputs, n = (int(extent) for extent in w.shape)
+def convolution(a: Any, w: Any, window: Window, tile: Tile, dot: Dot | None = None, *off: Any) -> Any:
+    """NHWC with weights packed [⌈O/n⌉, KH, KW, I, n] → NHWC; a row of the output is computed in tiles of pixels.
+
+    Of bytes the weights are [⌈O/n⌉, KH, KW, ⌈I/4⌉, n, 4]; ``off`` [O] is taken off the sums.
+    """
+    blocks, high, wide, steps, n = (int(extent) for extent in w.shape[:5])
     size, strides, dilation = window.size, window.strides, window.dilation
     across = _upto(size[2], tile.rows)
     needed = (across - 1) * strides[1] + (wide - 1) * dilation[1] + 1
-    source = _padded(a, window.padding, needed)
-    y, x, c = te.reduce_axis((0, high), "y"), te.reduce_axis((0, wide), "x"), te.reduce_axis((0, inputs), "c")
+    source = _padded(a, window, needed, steps * WIDTH if dot is not None else int(a.shape[3]))
     total = te.compute(
         (size[0], size[1], across, blocks * n),
-        lambda b, i, j, o: te.sum(
-            source(b, i * strides[0] + y * dilation[0], j * strides[1] + x * dilation[1], c)
-            * w[te.indexdiv(o, n), y, x, c, te.indexmod(o, n)], [y, x, c],
-        ), name=ACCUMULATE, attrs={ROWS: tile.rows, FLAT: 0},
+        _inner(
+            (high, wide, steps), dot,
+            lambda b, i, j, _, y, x, c: source(
+                b, i * strides[0] + y * dilation[0], j * strides[1] + x * dilation[1], c
+            ), lambda _, o, *k: w(te.indexdiv(o, n), *k[:3], te.indexmod(o, n), *k[3:]),
+        ), name=ACCUMULATE, attrs=_marks(Plan(tile, flat=False), dot),
     )  # fmt: skip
-    return te.compute(tuple(size), total, name=OUT)
+    return _out(size, total, *off)
 
 
-def depthwise(a: Any, w: Any, window: Window) -> Any:
-    """NHWC with weights [KH, KW, C] → NHWC."""
+def depthwise(a: Any, w: Any, window: Window, *off: Any) -> Any:
+    """NHWC with weights [KH, KW, C] → NHWC; bytes are added up in floats, which hold such sums exactly, to int32."""
     high, wide = int(w.shape[0]), int(w.shape[1])
     size, strides, dilation = window.size, window.strides, window.dilation
-    source = _padded(a, window.padding, (size[2] - 1) * strides[1] + (wide - 1) * dilation[1] + 1)
+    source = _padded(a, window, (size[2] - 1) * strides[1] + (wide - 1) * dilation[1] + 1, int(a.shape[3]))
     y, x = te.reduce_axis((0, high), "y"), te.reduce_axis((0, wide), "x")
     total = te.compute(
         tuple(size),
         lambda b, i, j, c: te.sum(
-            source(b, i * strides[0] + y * dilation[0], j * strides[1] + x * dilation[1], c) * w[y, x, c], [y, x]
+            source(b, i * strides[0] + y * dilation[0], j * strides[1] + x * dilation[1], c).astype("float32")
+            * w[y, x, c], [y, x]
         ), name=DEPTHWISE,
     )  # fmt: skip
-    return te.compute(tuple(size), total, name=OUT)
+    result = "float32" if a.dtype == "float32" else "int32"
+    return _out(size, lambda *i: total(*i).astype(result), *off)

@@ -6,7 +6,7 @@ import contextlib
 import math
 from typing import Any
 
-from tcc.backends._tvm_kernels import ACCUMULATE, DEPTHWISE, FLAT, OUT, PACK, PAD, ROWS
+from tcc.backends._tvm_kernels import ACCUMULATE, DEPTHWISE, DOT, FLAT, OUT, PACK, PAD, ROWS
 from tcc.backends._tvm_tiles import Processor
 
 # An extra: whoever calls has checked that it is there.
@@ -69,7 +69,8 @@ def _anchored(schedule: Any, chip: Processor) -> None:
     """Accumulators of one tile in registers; the packed operand is streamed once for each row of tiles."""
     accumulate = schedule.get_sblock(ACCUMULATE)
     block = schedule.get(accumulate)
-    rows, columns = int(block.annotations[ROWS]), int(block.reads[1].source.shape[-1])
+    dot = str(block.annotations[DOT])
+    rows, columns = int(block.annotations[ROWS]), int(block.reads[1].source.shape[-2 if dot else -1])
     reductions = sum(int(v.iter_type) == _REDUCES for v in block.iter_vars)
     last = _last(schedule)
     for helper in (PAD, PACK):
@@ -83,8 +84,12 @@ def _anchored(schedule: Any, chip: Processor) -> None:
     reduced = loops[-reductions:]
     row, column = loops[-2 - reductions : -reductions]
     outer, lanes = schedule.split(column, [None, chip.lanes])
-    schedule.reorder(*reduced, row, outer, lanes)
-    _registers(schedule, accumulate, reduced[0])
+    if dot:
+        schedule.reorder(*reduced[:-1], row, outer, lanes, reduced[-1])
+        _dotted(schedule, accumulate, reduced[0], dot)
+    else:
+        schedule.reorder(*reduced, row, outer, lanes)
+        _registers(schedule, accumulate, reduced[0])
     *_, row, column = schedule.get_loops(last)
     if _extent(schedule, column) % chip.lanes == 0 and not _guarded(schedule, last):
         outer, lanes = schedule.split(column, [None, chip.lanes])
@@ -122,15 +127,24 @@ def _registers(schedule: Any, block: Any, reduced: Any) -> None:
 
     The reduction is taken apart last: what is left of its block is no reduction for TVM, and could not be vectorised.
     """
+    _unrolled(schedule, block)
+    _unrolled(schedule, schedule.decompose_reduction(block, reduced))
 
-    def spread(one: Any) -> None:
-        *_, row, outer, lanes = schedule.get_loops(one)
-        schedule.vectorize(lanes)
-        schedule.unroll(outer)
-        schedule.unroll(row)
 
-    spread(block)
-    spread(schedule.decompose_reduction(block, reduced))
+def _unrolled(schedule: Any, block: Any) -> None:
+    *_, row, outer, lanes = schedule.get_loops(block)
+    schedule.vectorize(lanes)
+    schedule.unroll(outer)
+    schedule.unroll(row)
+
+
+def _dotted(schedule: Any, block: Any, reduced: Any, dot: str) -> None:
+    """As ``_registers``, with one instruction for the lanes and the four products of each."""
+    _unrolled(schedule, schedule.decompose_reduction(block, reduced))
+    *_, row, outer, lanes, _ = schedule.get_loops(block)
+    schedule.tensorize(lanes, dot)
+    schedule.unroll(outer)
+    schedule.unroll(row)
 
 
 def _tiled(schedule: Any, last: Any, rows: int, columns: int, *, is_flat: bool) -> Any:

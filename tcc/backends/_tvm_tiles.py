@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from tcc.backends._tvm_dots import Dot, dot
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class Processor:
     ``lanes`` are the float32 elements of a vector register, ``registers`` their number, ``fused`` the multiply-adds
     issued a clock, ``loads`` the vector loads a clock; ``l1`` and ``l2`` bytes of the caches of one core, and
     ``l2_rate``, ``l3_rate`` the bytes a clock that come from the second level and from beyond; ``ways`` is the
-    associativity of the first; ``threads`` is how many of its cores a kernel is spread over.
+    associativity of the first; ``threads`` is how many of its cores a kernel is spread over; ``dot`` is its
+    instruction for products of bytes.
     """
 
     lanes: int
@@ -28,6 +31,7 @@ class Processor:
     latency: int = 4
     ways: int = 8
     threads: int = 1
+    dot: Dot | None = None
 
 
 _PAGE = 4096
@@ -55,8 +59,11 @@ ARM = Processor(4, 32, l2=512 << 10, l2_rate=20.0, l3_rate=8.0)
 def processor(mcpu: str, triple: str, features: Collection[str]) -> Processor:
     """What is known of the processor that LLVM calls ``mcpu`` and says to have ``features``."""
     if triple.startswith("aarch64") or mcpu.startswith(("cortex", "apple", "neoverse", "carmel")):
-        return ARM
-    return WIDE if "avx512f" in features else NARROW
+        chip = ARM
+    else:
+        chip = WIDE if "avx512f" in features else NARROW
+    found = dot(chip.lanes, features)
+    return replace(chip, dot=found) if found is not None else chip
 
 
 def candidates(columns: int, chip: Processor) -> Iterator[Tile]:

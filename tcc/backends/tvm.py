@@ -43,7 +43,7 @@ class Tvm(Isolated):
     emits: ClassVar[str] = "tvm"
     suffix: ClassVar[str] = ".so"
     cannot: ClassVar[tuple[str, ...]] = (
-        "open dimensions", "integer kernels: quantised models are computed in float32",
+        "open dimensions", "integer kernels where the processor adds up no products of bytes (AVX512-VNNI, dotprod)",
         "control flow, sequences and recurrent operators that its importer lacks",
     )  # fmt: skip
     fallback: ClassVar[str | None] = "onnxruntime"
