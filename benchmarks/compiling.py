@@ -47,6 +47,10 @@ def preload() -> None:
     sources = sorted({path.parent for path in children.ROOT.glob("tcc/**/*.py")})
     for name in cache.kept("benchmarked", sources, _imports):
         importlib.import_module(name)
+    # Rules call them by name, each when it first matches.
+    for path in sorted((children.ROOT / "tcc" / "rewrites").glob("_[a-z]*.py")):
+        importlib.import_module(f"tcc.rewrites.{path.stem}")
+    importlib.import_module("tcc.ir.engine").bindings()
 
 
 def _imports() -> list[str]:
@@ -61,7 +65,7 @@ def _imports() -> list[str]:
 
 
 _PRINT = """
-packages = ("tcc", "onnx", "onnx_ir", "onnxruntime", "highspy", "numpy")
+packages = ("tcc", "onnx", "onnx_ir", "onnxruntime", "numpy")
 late = ("onnx_ir._symbolic_shapes",)
 print(json.dumps([name for name in sys.modules if name.partition(".")[0] in packages and name not in late]))
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tcc import backends, frontends, report
 from tcc.backends import PairedLatency
 from tcc.compiler import (
     ablation,
+    collecting,
     data,
     emitting,
     evaluation,
@@ -55,6 +57,11 @@ class Compilation(Request):
 
     def run(self) -> Result:
         """Compile; raises ``TccError`` before anything is written where something is wrong."""
+        # What searches makes many models and drops them: there, garbage is weights.
+        with collecting.seldom() if self.level in levels.EXACT else nullcontext():
+            return self._run()
+
+    def _run(self) -> Result:
         started = time.perf_counter()
         self._check_arguments()
         model = frontends.load(self.source)

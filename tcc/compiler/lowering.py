@@ -66,7 +66,7 @@ class TypedForms:
 def _is_typed(model: Model) -> bool:
     """Whether every size is a number or a symbol of the inputs; inference makes up symbols where it knows none."""
     given = {size for v in model.graph.inputs if (kind := tensor_type(v)) for size in kind.shape or ()}
-    kinds = [tensor_type(v) for node in model.graph for v in node.outputs if v.name]
+    kinds = (tensor_type(v) for node in model.graph for v in node.outputs if v.name)
     return all(
         kind is not None and kind.shape is not None and all(isinstance(d, int) or d in given for d in kind.shape)
         for kind in kinds

@@ -14,7 +14,7 @@ from tcc.ir.importing import Imported, captured_values
 from tcc.ir.model import bodies
 from tcc.ir.naming import Names
 from tcc.ir.problem import LEAF, STORED, Candidate
-from tcc.ir.values import constant_value
+from tcc.ir.values import array_tensor, constant_value
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _constants(writing: _Writing, program: Program, opsets: Mapping[str, int]) -
     for c in stored:
         v = original_of(imported, frozen, c)
         if v is None or (v.producer() is not None):
-            tensor = onnx_ir.tensor(computed[c]) if c in computed else tensor_at_hand(imported, frozen, c)
+            tensor = array_tensor(computed[c]) if c in computed else tensor_at_hand(imported, frozen, c)
             assert tensor is not None
             base = next((imported.values[n] for n in frozen.classes[c].numbers), None)
             v = constant_value(_base_name(base) or names.fresh("constant"), tensor)

@@ -39,7 +39,32 @@ def bindings() -> Any:
     # The package finds it there, should anyone import that later.
     sys.modules[name] = module
     found.loader.exec_module(module)
+    _pickle_texts_quickly()
     return module
+
+
+def _pickle_texts_quickly() -> None:
+    """Let cloudpickle, by which egglog keeps what Python functions take and give, hand plain values to pickle.
+
+    Its pickler is written in Python, and made anew for each value: a tenth of the time of compiling a transformer.
+    What is written is the same, byte by byte.
+    """
+    import pickle
+    from importlib import import_module
+
+    cloudpickle: Any = import_module("cloudpickle")
+    slow, protocol = cloudpickle.dumps, cloudpickle.DEFAULT_PROTOCOL
+
+    def dumps(value: Any, *arguments: Any, **options: Any) -> bytes:
+        if type(value) in _PLAIN and not arguments and not options:
+            return pickle.dumps(value, protocol)
+        pickled: bytes = slow(value, *arguments, **options)
+        return pickled
+
+    cloudpickle.dumps = dumps
+
+
+_PLAIN = frozenset({bool, int, str})
 
 
 @dataclass

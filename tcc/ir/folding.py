@@ -17,7 +17,7 @@ from tcc.ir.frozen import ENode, Frozen
 from tcc.ir.importing import Imported, is_pure
 from tcc.ir.model import Model
 from tcc.ir.problem import STORED, Candidate, Price, Problem, Weights, build
-from tcc.ir.values import constant_value, ir_type
+from tcc.ir.values import array_tensor, constant_value, ir_type
 
 _IR_VERSION = 10
 """The newest IR version that all supported runtimes read; the evaluated graph is never written."""
@@ -37,7 +37,7 @@ def tensor_at_hand(imported: Imported, frozen: Frozen, c: int) -> onnx_ir.Tensor
     v, known = original_of(imported, frozen, c), frozen.classes[c].known
     if v is not None:
         return v.const_value
-    return onnx_ir.tensor(known.array()) if known is not None and known.is_fixed else None
+    return array_tensor(known.array()) if known is not None and known.is_fixed else None
 
 
 def evaluate(
@@ -107,7 +107,7 @@ class _Computing:
         tensor = tensor_at_hand(self.imported, self.frozen, c)
         assert tensor is not None
         if wide and tensor.dtype.name in _WIDENED:
-            return onnx_ir.tensor(tensor.numpy().astype(np.float64))
+            return array_tensor(tensor.numpy().astype(np.float64))
         return tensor
 
     def _output(self, builder: Builder, c: int, *, wide: bool) -> onnx_ir.Value:

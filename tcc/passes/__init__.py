@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tcc.diagnostics import Diagnostic, Exit, TccError
@@ -17,6 +18,7 @@ _INFRASTRUCTURE = frozenset({"base", "instruments", "manager", "pipeline", "repr
 """Modules of this folder that are no passes; helpers of a pass begin with an underscore instead."""
 
 
+@cache
 def available() -> tuple[str, ...]:
     """The names of all passes, sorted, words joined by hyphens."""
     modules = (module.name for module in pkgutil.iter_modules(__path__))
@@ -24,6 +26,7 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(name.replace("_", "-") for name in names))
 
 
+@cache
 def pass_class(name: str) -> type[Pass]:
     """The class of the pass called ``name``; underscores are taken for hyphens.
 

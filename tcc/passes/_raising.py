@@ -53,7 +53,7 @@ def candidates(
 
 def _is_for(rule: Stored, operator: str, opset: int, target: Target) -> bool:
     own = operator not in target.composed and not target.avoids(operator)
-    return own and opset < first_version(operator) <= rule.first_opset
+    return own and _exists(operator, rule.first_opset) and not _exists(operator, opset)
 
 
 def needed(model: Model, rules: Sequence[Stored], opset: int) -> int:
@@ -63,7 +63,7 @@ def needed(model: Model, rules: Sequence[Stored], opset: int) -> int:
 
 def lowest_for(operators: Collection[str], rules: Sequence[Stored], opset: int) -> int:
     """``opset`` where it has all these operators, else the lowest in which the rules write those that it lacks."""
-    newer = {operator for operator in operators if first_version(operator) > opset}
+    newer = {operator for operator in operators if not _exists(operator, opset)}
     least = [
         min((r.first_opset for r in rules if operator in r.mentions and r.first_opset > opset), default=opset)
         for operator in newer
@@ -72,18 +72,13 @@ def lowest_for(operators: Collection[str], rules: Sequence[Stored], opset: int) 
 
 
 @cache
-def first_version(operator: str) -> int:
-    """The opset that brought an operator of the default domain."""
-    return _first_versions().get(operator, 0)
-
-
-@cache
-def _first_versions() -> dict[str, int]:
-    found: dict[str, int] = {}
-    for schema in onnx.defs.get_all_schemas_with_history():
-        if schema.domain == "":
-            found[schema.name] = min(schema.since_version, found.get(schema.name, schema.since_version))
-    return found
+def _exists(operator: str, opset: int) -> bool:
+    """Whether an opset has an operator; to ask for one is much quicker than to collect the history of all."""
+    try:
+        onnx.defs.get_schema(operator, opset)
+    except onnx.defs.SchemaError:
+        return False
+    return True
 
 
 def ir_version(model: Model, opset: int) -> int:

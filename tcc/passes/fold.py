@@ -15,7 +15,7 @@ from tcc.ir.importing import RANDOM, has_bodies
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model, is_constant_node, tensor_type
 from tcc.ir.types import BITS
-from tcc.ir.values import constant_value
+from tcc.ir.values import array_tensor, constant_value
 from tcc.passes.base import Context, Effect, Pass, PassResult
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _scalar_ranges(graph: onnx_ir.Graph) -> int:
         for i, v in enumerate(node.inputs):
             if v is None or v.const_value is None or tuple(v.const_value.shape) != (1,):
                 continue
-            scalar = constant_value(f"{v.name}/scalar", onnx_ir.tensor(v.const_value.numpy().reshape(())))
+            scalar = constant_value(f"{v.name}/scalar", array_tensor(v.const_value.numpy().reshape(())))
             graph.initializers.add(graph.initializers.get(scalar.name or "", scalar))
             node.replace_input_with(i, graph.initializers[scalar.name or ""])
             changed += 1
@@ -224,7 +224,7 @@ def _constant_graph(
     def copy(v: onnx_ir.Value | None) -> onnx_ir.Value | None:
         if v is None or v in copies:
             return None if v is None else copies[v]
-        tensor = onnx_ir.tensor(shapes[v]) if v in shapes else v.const_value
+        tensor = array_tensor(shapes[v]) if v in shapes else v.const_value
         assert tensor is not None
         copies[v] = constant_value(v.name or "", tensor)
         initializers.append(copies[v])
@@ -258,7 +258,7 @@ def _replace(graph: onnx_ir.Graph, values: dict[onnx_ir.Value, np.ndarray]) -> i
         node = old.producer()
         if node is None or old.is_graph_output() or not old.uses():
             continue
-        new = constant_value(old.name or "", onnx_ir.tensor(array))
+        new = constant_value(old.name or "", array_tensor(array))
         old.replace_all_uses_with(new)
         replaced.add(node)
         old.name = f"{old.name}/folded"

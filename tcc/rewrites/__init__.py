@@ -53,18 +53,14 @@ def stored() -> tuple[Stored, ...]:
 
 
 def _stored(name: str, equality: str, needs: Any, first: int, last: int, mentions: Any, queries: Any) -> Stored:
-    read = tuple(Query(*map(_tuples, query)) for query in queries)
+    read = tuple(Query(*query) for query in queries)
     return Stored(name, Equality(equality), tuple(map(frozenset, needs)), first, last, frozenset(mentions), read)
 
 
-def _tuples(found: Any) -> Any:
-    """JSON's lists as tuples."""
-    return tuple(map(_tuples, found)) if isinstance(found, list) else found
-
-
-def _translate() -> list[list[Any]]:
+def _translate() -> list[tuple[Any, ...]]:
     found = [rule.stored for rule in rules()]
     return [
-        [r.name, r.equality.value, [*map(sorted, r.needs)], r.first_opset, r.last_opset, sorted(r.mentions), r.queries]
+        (r.name, r.equality.value, [*map(sorted, r.needs)], r.first_opset, r.last_opset, sorted(r.mentions),
+         [tuple(query) for query in r.queries])
         for r in found
-    ]
+    ]  # fmt: skip
