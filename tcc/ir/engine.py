@@ -75,6 +75,10 @@ class EGraph:
     rulesets: dict[tuple[str, ...], str] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)
 
+    def close(self) -> None:
+        """Free the engine's memory; nothing can be asked of it afterwards."""
+        self.core = None
+
     def declare(self, text: str) -> None:
         """Run declarations, unless these have been run."""
         if text not in self.declared:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Exit, TccError
-from tcc.ir import emission, importing
+from tcc.ir import emission, heap, importing
 from tcc.ir.conversion import ConversionError
 from tcc.ir.declining import Declining
 from tcc.ir.derivation import Recorder
 from tcc.ir.fixed_sizes import with_made_up
-from tcc.ir.frozen import read_out
+from tcc.ir.frozen import Frozen, read_out
 from tcc.ir.importing import Imported
 from tcc.ir.inference import Annotation, annotate
 from tcc.ir.model import Model, tensor_type
@@ -24,7 +24,7 @@ from tcc.ir.reading import reach_of
 from tcc.ir.restating import restated
 from tcc.ir.saturation import Limits, Saturating
 from tcc.passes import _raising
-from tcc.passes._choosing import Choosing
+from tcc.passes._choosing import Choice, Choosing
 from tcc.passes._origins import Origins, declines
 from tcc.passes.base import DECLINES, ORIGINS, Context, Effect, Pass, PassResult, Stop
 from tcc.rewrites import Equality, siblings, stored
@@ -188,11 +188,25 @@ class _GraphRun:
         program = replace(choice.program, wide=self.options.equality == "value")
         declined = [] if told is None else declines(imported, read, told)
         origins = None if saturating.recorder is None else Origins(imported, read, saturating.recorder, program)
+        del read
+        if origins is None:
+            # Nobody asks the engine any more, and it holds more than the graph does.
+            imported.egraph.close()
+            heap.give_back()
         values = emission.emit(imported, frozen, program, self.model.opset_imports, names_of_model(self.model))
-        given, ended = frozenset(saturating.given.values()), saturating.ended
-        record = {
+        record = self._record(frozen, choice)
+        if origins is not None:
+            record[ORIGINS] = origins.entries(values)
+        if told is not None:
+            record[DECLINES] = declined
+        return True, record
+
+    def _record(self, frozen: Frozen, choice: Choice) -> dict[str, Any]:
+        """What there is to say of the saturated graph and of the choice."""
+        given, ended = frozenset(self.saturating.given.values()), self.saturating.ended
+        return {
             "graph": self.graph.name or "",
-            "rules": sum(any(query in given for query in rule.queries) for rule in saturating.rules),
+            "rules": sum(any(query in given for query in rule.queries) for rule in self.saturating.rules),
             "saturation": ended.ended,
             "iterations": ended.iterations,
             "classes": len(frozen.classes),
@@ -204,11 +218,6 @@ class _GraphRun:
             "bound": choice.extraction.bound,
             "gap": choice.extraction.gap,
         }
-        if origins is not None:
-            record[ORIGINS] = origins.entries(values)
-        if told is not None:
-            record[DECLINES] = declined
-        return True, record
 
     def _declines(self) -> Declining | None:
         """What finds out why rules declined; None where nobody asks."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
-from tcc.ir import checks, feeds
+from tcc.ir import checks, feeds, heap
 from tcc.ir.equality import Comparison, compare
 from tcc.ir.execution import Runner
 from tcc.passes._divergence import first_difference
@@ -26,6 +26,8 @@ Outputs = list[list[Any]]
 
 TOLERANCE = 1e-5
 """How much of each output's scale a pass that keeps the value may change."""
+_FEW = 8
+"""Inputs up to which what each run leaves is given back before the next: the largest of them is what it takes then."""
 _AMPLIFICATION = 2.0
 """Two roundings of one computation differ from the exact one by as much as from each other: twice that is allowed."""
 
@@ -75,6 +77,7 @@ class Verifier:
         self._misdeclared: dict[str, tuple[int, str]] = {}
         try:
             self._start()
+            heap.give_back()
         except TccError as error:
             if error.exit_code == Exit.LIMIT or self.given:
                 raise
@@ -143,8 +146,7 @@ class Verifier:
         if self.reason:
             return Verification("unverified", note=self.reason)
         try:
-            runner = Runner(path)
-            outputs = [runner.run(feed) for feed in self.feeds]
+            outputs = self._run_all(lambda: Runner(path))
             found = self._compared(self._outputs, outputs, lambda: Runner(path), bits=True, rtol=0.0)
         except TccError as error:
             raise _broken("E0705", "the written file does not run", self._current, error) from error
@@ -175,10 +177,19 @@ class Verifier:
         if not self.reason:
             self._outputs = self._first if earlier is self.original else self._run(earlier)
 
+    def _run_all(self, make: Callable[[], Runner]) -> Outputs:
+        runner, outputs = make(), []
+        for feed in self.feeds:
+            outputs.append(runner.run(feed))
+            if len(self.feeds) <= _FEW:
+                heap.give_back()
+        del runner
+        heap.give_back()
+        return outputs
+
     def _run(self, after: Snapshot) -> Outputs:
         try:
-            runner = after.runner()
-            return [runner.run(feed) for feed in self.feeds]
+            return self._run_all(after.runner)
         except TccError as error:
             if error.exit_code == Exit.LIMIT:
                 raise
