@@ -30,16 +30,7 @@ def candidates(
         reach: what stands in the model's e-graph.
         own: whether what the rules of the model's own opset may make counts too: more than they do make.
     """
-    if not opset:
-        return ()
-    highest = min(target.max_opset, conversion.newest_opset())
-    newer = [
-        rule
-        for rule in rules
-        if opset < rule.first_opset <= highest
-        and rule.last_opset >= highest
-        and conversion.lowest_ir_version(rule.first_opset) <= target.max_ir_version
-    ]
+    newer = _newer(opset, rules, target)
     used = [*newer, *(rule for rule in rules if own and rule.first_opset <= opset <= rule.last_opset)]
     matching = reachable([query for rule in used for query in rule.queries], reach)
     wanted = {
@@ -49,6 +40,27 @@ def candidates(
         if query in matching and any(_is_for(rule, operator, opset, target) for operator in query.writes)
     }
     return tuple(sorted(wanted, reverse=True))
+
+
+def limit(opset: int, rules: Sequence[Stored], target: Target) -> int:
+    """The newest opset that ``candidates`` may name of any graph in this one; 0 where it names none."""
+    wanted = [
+        rule.first_opset
+        for rule in _newer(opset, rules, target)
+        if any(_is_for(rule, operator, opset, target) for query in rule.queries for operator in query.writes)
+    ]
+    return max(wanted, default=0)
+
+
+def _newer(opset: int, rules: Sequence[Stored], target: Target) -> list[Stored]:
+    highest = min(target.max_opset, conversion.newest_opset())
+    return [
+        rule
+        for rule in rules
+        if 0 < opset < rule.first_opset <= highest
+        and rule.last_opset >= highest
+        and conversion.lowest_ir_version(rule.first_opset) <= target.max_ir_version
+    ]
 
 
 def _is_for(rule: Stored, operator: str, opset: int, target: Target) -> bool:

@@ -123,10 +123,12 @@ class Simplify(Pass):
     def _opsets(self, run: _GraphRun) -> tuple[int, ...]:
         """Opsets worth a try, the newest first."""
         given = run.model.opset, self.rules(), run.context.target
+        if not (newest := _raising.limit(*given)):
+            return ()
         # Mostly the graph as it is tells; else what its own opset's rules make of it, if they may make more of it.
         reach = reach_of(run.imported.tables)
         wanted = _raising.candidates(*given, reach)
-        if wanted and wanted[0] == _raising.candidates(*given, reach, own=True)[0]:
+        if wanted and (wanted[0] == newest or wanted[0] == _raising.candidates(*given, reach, own=True)[0]):
             return wanted
         return _raising.candidates(*given, run.saturating.reach)
 
