@@ -22,6 +22,7 @@ _PREFIX = "tcc_tap"
 Held = TypeVar("Held")
 _HELD = 4
 """One feed in so many is held out."""
+_GOLDEN = (5**0.5 - 1) / 2
 _FEWEST_HELD = 2
 """Feeds that are held out, or none are."""
 
@@ -101,6 +102,12 @@ def fitted(feeds: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     return [feed for i, feed in enumerate(feeds) if i % _HELD != _HELD - 1]
 
 
+def spread(feeds: Sequence[Held]) -> list[Held]:
+    """Feeds in an order in which the first few are drawn from everywhere: data is often stored class by class."""
+    # Multiples of the golden ratio divide the circle evenly, however many there are (Knuth, TAOCP 3, section 6.4).
+    return [feeds[i] for i in sorted(range(len(feeds)), key=lambda i: i * _GOLDEN % 1.0)]
+
+
 def stream(
     model: Model,
     taps: Iterable[Tap],
@@ -118,7 +125,7 @@ def stream(
         model: whose values are tapped.
         taps: what to measure.
         feeds: the data.
-        rows: rows for each column of the widest tap of a group that are enough; None takes all feeds.
+        rows: rows for each column of the widest tap of a group that are enough, from feeds all over; None takes all.
         threads: how many runs there are at once.
 
     Raises:
@@ -157,6 +164,8 @@ def _measure(
     counts = [0] * len(taps)
     samples = 0
     enough = None if rows is None else rows * max(tap.width for tap in taps)
+    if enough is not None:
+        feeds = spread(feeds)
     for feed, results in zip(feeds, runner.run_each(feeds, threads), strict=True):
         for i, (total, gram) in enumerate(sums):
             added_total, added_gram, shape = results[3 * i : 3 * i + 3]
