@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tcc.backends._serve import Reply
-from tcc.diagnostics import Exit, fail
+from tcc.diagnostics import Exit, TccError, fail
 
 
 class Server:
@@ -22,7 +22,8 @@ class Server:
 
         self._tvm = tvm
         self._machine: Any = None
-        self._function: Any = None
+        self._device: Any = tvm.cpu()
+        self._is_remote = False
         self._facts: dict[str, Any] = {}
 
     def lower(self, source: str, output: str, settings: Mapping[str, Any]) -> Reply:
@@ -54,8 +55,10 @@ class Server:
         return Reply({"files": [Path(output).name, beside.name], "facts": facts})
 
     def load(self, path: str, threads: int) -> Reply:
-        """Load a library."""
+        """Load a library, on a tracker's board where TVM_TRACKER_HOST names one."""
         import os
+
+        from tcc.backends import _tvm_remote
 
         os.environ["TVM_NUM_THREADS"] = str(threads)
         beside = Path(f"{path}.json")
@@ -64,8 +67,14 @@ class Server:
                        help="keep the two files that --emit=tvm writes together")  # fmt: skip
         self._facts = json.loads(beside.read_text())
         try:
-            library = self._tvm.runtime.load_module(path)
-            self._machine = self._tvm.relax.VirtualMachine(library, self._tvm.cpu())
+            if _tvm_remote.is_asked_for():
+                library, self._device = _tvm_remote.loaded(path)
+                self._is_remote = True
+            else:
+                library = self._tvm.runtime.load_module(path)
+            self._machine = self._tvm.relax.VirtualMachine(library, self._device)
+        except TccError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split())[-300:]
             raise fail(Exit.BACKEND, "E0830", f"tvm does not load the library: {reason}", where=path,
@@ -81,8 +90,14 @@ class Server:
         return Reply(arrays=[value.numpy() for value in outputs])
 
     def measure(self, feeds: Mapping[str, np.ndarray], rounds: int) -> Reply:
-        """Seconds of each run, after one that is not counted; inputs stay where they are."""
+        """Seconds of each run, after one that is not counted; inputs stay where they are.
+
+        A board's runs are timed by the board, so that the network does not count.
+        """
         self.run(feeds)
+        if self._is_remote:
+            timer = self._machine.time_evaluator("invoke_stateful", self._device, number=1, repeat=rounds)
+            return Reply(list(map(float, timer("main").results)))
         samples = []
         for _ in range(rounds):
             started = time.perf_counter()
@@ -104,5 +119,8 @@ class Server:
         if problems:
             raise fail(Exit.DATA, "E0602", "the data does not fit the library's inputs", notes=problems,
                        help="a library takes the sizes that it was compiled for: --dim NAME=SIZE")  # fmt: skip
-        values = [self._tvm.runtime.tensor(np.ascontiguousarray(feeds[port["name"]])) for port in self._facts["inputs"]]
+        values = [
+            self._tvm.runtime.tensor(np.ascontiguousarray(feeds[port["name"]]), self._device)
+            for port in self._facts["inputs"]
+        ]
         self._machine.set_input("main", *values)

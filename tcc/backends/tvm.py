@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from tcc.backends import _tvm_remote
 from tcc.backends._base import DEFAULTS, Artefact, Settings
 from tcc.backends._isolated import Isolated
 from tcc.diagnostics import Exit, fail
@@ -29,7 +30,8 @@ class Tvm(Isolated):
     """Compiles ahead of time for fixed sizes; the library runs with TVM's runtime, which needs no Python.
 
     Convolutions run channels last with packed weights and register accumulators, matrix products likewise;
-    everything else takes TVM's operators, in vectors where their shapes allow.
+    everything else takes TVM's operators, in vectors where their shapes allow. Where TVM_TRACKER_HOST, TVM_TRACKER_PORT
+    and TVM_TRACKER_KEY name a tracker of TVM's RPC and a board, libraries run there.
     """
 
     name: ClassVar[str] = "tvm"
@@ -63,9 +65,9 @@ class Tvm(Isolated):
         return super().lower(model, path, replace(settings, options=options))
 
     def unrunnable(self, settings: Settings = DEFAULTS) -> str:
-        """A library runs on the processor that it was compiled for."""
+        """A library runs on the processor that it was compiled for: this machine, or a tracker's board."""
         triple, mcpu = processor(settings)
-        if not mcpu:
+        if not mcpu or _tvm_remote.is_asked_for():
             return ""
         is_other = bool(triple) != (platform.machine() == "aarch64")
         return f"this machine is no {mcpu}" if is_other or _NEEDS.get(mcpu, set()) - _flags() else ""
