@@ -68,6 +68,18 @@ class Compensation:
         return made
 
 
+def _inverse(upper: np.ndarray) -> np.ndarray:
+    """The inverse of an upper triangular matrix, by halves: a third of the work that one without zeros takes."""
+    if len(upper) <= _BLOCK:
+        return np.triu(np.linalg.inv(upper))
+    half = len(upper) // 2
+    left, right = _inverse(upper[:half, :half]), _inverse(upper[half:, half:])
+    made = np.zeros(upper.shape)
+    made[:half, :half], made[half:, half:] = left, right
+    made[:half, half:] = -(left @ upper[:half, half:]) @ right
+    return made
+
+
 def gap(difference: np.ndarray, second: np.ndarray) -> float:
     """The mean of ``|xT difference|²`` over rows x with these second moments; ``difference`` is [K, N]."""
     return float(np.sum(difference * (second @ difference)))
