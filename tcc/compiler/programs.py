@@ -26,7 +26,7 @@ from tcc.passes.base import Context, Effect, Pass, Stop
 from tcc.passes.compress import Compress
 from tcc.passes.manager import Outcome, Snapshot, Stages, Verifier, run_passes
 from tcc.passes.pipeline import parse, unparse
-from tcc.rewrites.lossy import at_load_time
+from tcc.rewrites.lossy import at_load_time, offered_for, techniques
 from tcc.targets.native import processors
 
 Feeds = tuple[Mapping[str, Any], ...]
@@ -242,7 +242,12 @@ class Programs:
     def _smallest(self, step: Pass) -> Pass:
         """The pass that compresses most, however slow that is predicted to be."""
         aimed = self._aimed(step, "size")
-        return replace(aimed, slower=True) if isinstance(aimed, Compress) else aimed
+        if not isinstance(aimed, Compress):
+            return aimed
+        # What the objective does not ask for stays out: it would spend the loss budget on bytes.
+        left_out = [name for name, module in techniques().items() if not offered_for(module, self.asked.objective)]
+        without = "+".join(dict.fromkeys(name for name in (*aimed.without.split("+"), *left_out) if name))
+        return replace(aimed, slower=True, without=without)
 
     def _outruns(self, one: Point, other: Point) -> bool:
         """Whether a program measures so much faster than another one that it is better, bytes counted as ever.

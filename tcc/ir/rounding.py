@@ -47,21 +47,21 @@ class Compensation:
 
         Args:
             matrix: [K, N].
-            scale: of each column, [N].
+            scale: of each column, [N], or of each element, [K, N].
             levels: the largest integer.
 
         Returns:
             int8 [K, N], symmetric.
         """
-        rest, steps = matrix[self.order], scale.astype(np.float64)
+        rest, steps = matrix[self.order], np.broadcast_to(scale.astype(np.float64), matrix.shape)[self.order]
         made = np.zeros(matrix.shape, dtype=np.int8)
         for start in range(0, len(rest), _BLOCK):
             block, end = rest[start : start + _BLOCK], min(start + _BLOCK, len(rest))
             errors = np.zeros_like(block)
             for i in range(end - start):
                 row = self.upper[start + i, start:end]
-                integers = np.clip(np.rint(block[i] / steps), -levels, levels)
-                errors[i] = (block[i] - integers * steps) / row[i]
+                integers = np.clip(np.rint(block[i] / steps[start + i]), -levels, levels)
+                errors[i] = (block[i] - integers * steps[start + i]) / row[i]
                 block[i + 1 :] -= np.outer(row[i + 1 :], errors[i])
                 made[self.order[start + i]] = integers
             rest[end:] -= self.upper[start:end, end:].T @ errors

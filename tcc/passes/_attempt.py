@@ -24,7 +24,7 @@ from tcc.ir.saturation import Limits, saturate
 from tcc.passes._choosing import Choice, Choosing
 from tcc.passes.base import Context
 from tcc.rewrites import stored
-from tcc.rewrites.lossy import Evidence, Offer, techniques
+from tcc.rewrites.lossy import Evidence, Offer, offered_for, techniques
 from tcc.rewrites.rule import made_by, relevant
 
 PRICES, PROGRAM = "hardware-prices", "program"
@@ -80,10 +80,9 @@ class Attempt:
             self.imported, self.imported.tables.further(), self.context.target, opset, self.observed, [], {}, {}, {},
             self.evidence,
         )  # fmt: skip
-        for name, technique in techniques().items():
-            if name not in self.without and (not self.wanted or name in self.wanted):
-                self.offer.options = tuple(self.wanted.get(name, ()))
-                self._take(name, technique)
+        for name in self.offering:
+            self.offer.options = tuple(self.wanted.get(name, ()))
+            self._take(name, techniques()[name])
         self.offer.tables.load(self.imported.egraph)
         # The graph was simplified before: of the exact rules only those are needed that join neighbours of one type.
         exact = tuple(r for r in stored() if r.name in _JOINING)
@@ -102,6 +101,15 @@ class Attempt:
             if not deadline.has_come(error):
                 raise
             self.offer.declined[name] = error.diagnostics[0].message
+
+    @cached_property
+    def offering(self) -> tuple[str, ...]:
+        """The techniques that are offered: those that were asked for, or all that fit the objective."""
+        fits = {name: offered_for(module, self.objective) for name, module in techniques().items()}
+        return tuple(
+            name for name in fits
+            if name not in self.without and (name in self.wanted if self.wanted else fits[name])
+        )  # fmt: skip
 
     @cached_property
     def _choosing(self) -> Choosing:

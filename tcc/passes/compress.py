@@ -319,7 +319,7 @@ class _Search:
         known = self.known
         if not self.context.calibration:
             return Answers()
-        key = tuple(sorted(self.wanted.items())), self.options.without
+        key = tuple(sorted(self.wanted.items())), attempt.offering
         if key not in known.answers:
             known.answers[key] = self._measuring().answers(attempt.offer)
         return known.answers[key]

@@ -17,7 +17,7 @@ from tcc.ir.projecting import Projection
 from tcc.ir.tables import Tables
 from tcc.targets import Target
 
-__all__ = ["Alternative", "Evidence", "Offer", "at_load_time", "techniques"]
+__all__ = ["Alternative", "Evidence", "Offer", "at_load_time", "offered_for", "techniques"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,11 @@ def techniques() -> dict[str, ModuleType]:
     """The techniques by name; each module has ``offer(Offer) -> None``."""
     names = sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
     return {name.replace("_", "-"): importlib.import_module(f"{__name__}.{name}") for name in names}
+
+
+def offered_for(module: ModuleType, objective: str) -> bool:
+    """Whether a technique that was not asked for by name is offered; it may say for which ``OBJECTIVES`` alone."""
+    return objective in getattr(module, "OBJECTIVES", (objective,))
 
 
 @cache

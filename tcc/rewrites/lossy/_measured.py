@@ -21,7 +21,7 @@ from tcc.rewrites.lossy._schemes import quantize_weight
 
 WHOLE, REDUCED = 127, 63
 """The largest integer of a weight, and that where sums of two products would saturate."""
-_ROWS = 4
+ROWS = 4
 """Rows of data for each column of the widest matrix of second moments."""
 _WORTH = 0.8
 """The part of the error that has to be left at most, for a smoothed input to be offered."""
@@ -121,7 +121,7 @@ def _measure(made: Offer) -> Iterator[tuple[str, Known]]:
             readers.setdefault(tap, []).append(each)
     levels = REDUCED if made.target.quantization.reduced_range else WHOLE
     evidence = made.evidence
-    seen = covariance.stream(evidence.model, readers, evidence.feeds, rows=_ROWS, threads=evidence.threads)
+    seen = covariance.stream(evidence.model, readers, evidence.feeds, rows=ROWS, threads=evidence.threads)
 
     def fitted(each: tuple[Tap, Moments]) -> list[tuple[str, Known]]:
         return _fitted(made, readers[each[0]], each[1], levels)
