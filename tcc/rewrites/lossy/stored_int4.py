@@ -21,6 +21,7 @@ from tcc.ir.types import TensorType
 from tcc.rewrites.lossy import Alternative, Offer, _rows
 from tcc.rewrites.lossy._blocks import BLOCK, Blocks, fitted, nearest
 
+AT_LOAD_TIME = True
 OBJECTIVES = frozenset({"size"})
 """What it is offered for unless it is asked for by name: it spends the loss budget on bytes alone."""
 FIRST_OPSET = 13
