@@ -11,6 +11,8 @@ from tcc.ir.regions import Region
 
 _STATES = 4096
 """Sets of classes asked for at once, and choices within one cycle, beyond which a part is the solver's."""
+_STEPS = 20_000
+"""Classes looked at while the choices within one cycle are listed, beyond which a part is the solver's."""
 _GRAIN = 2.0**60
 """The parts of the largest cost that are told apart: as whole numbers they add up to the same in any order."""
 
@@ -128,7 +130,10 @@ class _Frontier:
         cycle, within = self._cycles[unit[0]], self._bits(unit)
         made: list[Option] = []
         waiting: list[tuple[int, int, Picks]] = [(0, asked, ())]
+        steps = 0
         while waiting:
+            # Each choice is checked against all that is decided on the cycle, which may be most of the graph.
+            steps += 1 + len(cycle)
             cost, wanted, picks = waiting.pop()
             settled = dict(picks)
             c = next((c for c in unit if self.bit[c] & wanted and c not in settled), None)
@@ -141,7 +146,7 @@ class _Frontier:
                 for k in reversed(self.problem.candidates[c])
                 if _is_acyclic({**needs, c: k.needs})
             )
-            if len(waiting) + len(made) > _STATES:
+            if len(waiting) + len(made) > _STATES or steps > _STEPS:
                 return None
         return made
 
