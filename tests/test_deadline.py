@@ -102,16 +102,20 @@ def test_what_there_is_no_time_to_find_out_is_done_without(
 
 def test_a_branch_without_time_is_tried_in_the_next_turn(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
+    orders: list[list[str]] = []
 
     def late(bench: Bench, start: Snapshot, branches: list[Branch], *more: Any) -> list[Attempt]:
         tried.append(len(branches))
+        orders.append([branch.text for branch in branches])
         if len(tried) == 1:
             note = Diagnostic("N0706", "the time limit has come")
-            return [Attempt(None, note, late=True) for _ in branches]
+            return [Attempt(None, note, late=True, begun=branch is branches[0]) for branch in branches]
         return attempts(bench, start, branches, *more)
 
     monkeypatch.setattr(search, "attempts", late)
     result = compiled(digits)
     assert tried[:2] == [tried[0]] * 2
+    assert tried[0] > 1
+    assert orders[1] == [*orders[0][1:], orders[0][0]], "what took all of the time goes last"
     assert len(result.report["search"]) == 1 + tried[0]
     assert noted(result, "N0706") == []

@@ -61,13 +61,14 @@ class Steps:
 class Attempt:
     """What became of a branch: its steps, or None and why; ``last`` where branches that lose more are hopeless.
 
-    ``late`` says that there was no time for it.
+    ``late`` says that there was no time for it, ``begun`` whether there was some.
     """
 
     steps: Steps | None
     note: Diagnostic | None = None
     last: bool = False
     late: bool = False
+    begun: bool = True
 
 
 def attempts(
@@ -83,6 +84,7 @@ def attempts(
     """
     made: list[Attempt] = []
     for branch in branches:
+        begun = not deadline.is_over(bench.context.deadline)
         try:
             with deadline.until(bench.context.deadline):
                 deadline.check()
@@ -92,7 +94,7 @@ def attempts(
                 raise
             message = f"the time limit has come: {branch.text} is not tried to its end"
             note = Diagnostic("N0706", message, start.source, help=error.diagnostics[0].help)
-            made.append(Attempt(None, note, late=True))
+            made.append(Attempt(None, note, late=True, begun=begun))
         if made[-1].last:
             break
     return made

@@ -105,12 +105,15 @@ class Search:
             given = replace(bench, context=replace(bench.context, deadline=self.ends[turn])) if self.ends else bench
             tasks = [(given, last, shape, suffix, *shown) for shape in shapes]
             again: list[Branch] = []
+            unbegun: list[Branch] = []
             for shape, made in zip(shapes, in_order(self.pool, attempts, tasks, self.jobs, self._lost), strict=False):
                 for branch, done in zip(shape, made, strict=False):
-                    again += self._take(start, branch, done, is_last=turn == TURNS - 1)
+                    left = again if done.begun else unbegun
+                    left += self._take(start, branch, done, is_last=turn == TURNS - 1)
                 if made[-1].last:
                     break
-            waiting = again
+            # What had no time at all goes first: what took all of it would do so again.
+            waiting = unbegun + again
         return self.points
 
     def _take(self, start: Outcome, branch: Branch, done: Attempt, *, is_last: bool) -> list[Branch]:
