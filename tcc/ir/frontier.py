@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 
 from tcc.ir.problem import Candidate, Problem
 from tcc.ir.regions import Region
 
 _STATES = 4096
-"""Sets of classes asked for at once, and choices within one cycle, beyond which a part is the solver's."""
-_STEPS = 20_000
-"""Classes looked at while the choices within one cycle are listed, beyond which a part is the solver's."""
+"""Sets of classes asked for at once beyond which a part is the solver's."""
+_WAYS = 1024
+"""The same of the choices of the classes on one cycle: all are tried, for each set of them that is asked for."""
 _GRAIN = 2.0**60
 """The parts of the largest cost that are told apart: as whole numbers they add up to the same in any order."""
 
@@ -37,7 +38,7 @@ def cheapest(problem: Problem, part: Region) -> dict[int, Candidate] | None:
 class _Frontier:
     problem: Problem
     part: Region
-    known: dict[tuple[int, int], list[Option] | None] = field(default_factory=dict)
+    known: dict[tuple[int, int], list[Option]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         contested = self.part.contested
@@ -49,16 +50,15 @@ class _Frontier:
 
     def solve(self) -> dict[int, Candidate] | None:
         """The cheapest choice."""
+        if any(prod(len(self.problem.candidates[c]) for c in unit) > _WAYS for unit in self.units if len(unit) > 1):
+            return None
         asked = self._bits(c for c in self.part.contested if c in self.part.active)
         states: dict[int, tuple[int, Back]] = {asked: (0, None)}
         for number in self._order():
             unit = self._bits(self.units[number])
             following: dict[int, tuple[int, Back]] = {}
             for state, (cost, back) in states.items():
-                options = self._options(number, state & unit)
-                if options is None:
-                    return None
-                for more, needs, picks in options:
+                for more, needs, picks in self._options(number, state & unit):
                     key, total = state & ~unit | needs, cost + more
                     if key not in following or total < following[key][0]:
                         following[key] = total, (back, picks) if picks else back
@@ -106,8 +106,8 @@ class _Frontier:
                     ready.append(n)
         return order
 
-    def _options(self, number: int, asked: int) -> list[Option] | None:
-        """The ways to compute those classes of a unit that are asked for; None where there are too many."""
+    def _options(self, number: int, asked: int) -> list[Option]:
+        """The ways to compute those classes of a unit that are asked for."""
         if not asked:
             return [(0, 0, ())]
         if (number, asked) not in self.known:
@@ -124,16 +124,13 @@ class _Frontier:
             if not cycle or _is_acyclic({**cycle, c: k.needs})
         ]
 
-    def _together(self, number: int, asked: int) -> list[Option] | None:
+    def _together(self, number: int, asked: int) -> list[Option]:
         """All choices of a cycle's classes in which none is computed of itself."""
         unit = self.units[number]
         cycle, within = self._cycles[unit[0]], self._bits(unit)
         made: list[Option] = []
         waiting: list[tuple[int, int, Picks]] = [(0, asked, ())]
-        steps = 0
         while waiting:
-            # Each choice is checked against all that is decided on the cycle, which may be most of the graph.
-            steps += 1 + len(cycle)
             cost, wanted, picks = waiting.pop()
             settled = dict(picks)
             c = next((c for c in unit if self.bit[c] & wanted and c not in settled), None)
@@ -146,8 +143,6 @@ class _Frontier:
                 for k in reversed(self.problem.candidates[c])
                 if _is_acyclic({**needs, c: k.needs})
             )
-            if len(waiting) + len(made) > _STATES or steps > _STEPS:
-                return None
         return made
 
     @cached_property
