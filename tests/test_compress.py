@@ -65,3 +65,19 @@ def test_what_has_several_outputs_computes_in_half_precision_too() -> None:
     found = {(layer["operator"], layer["dtype"]) for layer in result.report["layers"]}
     assert {("Split", "float16"), ("Conv", "float16"), ("Concat", "float16")} <= found
     assert ("Split", "float32") not in found
+
+
+def test_names_stay_short_and_tell_what_they_stand_for() -> None:
+    """The names of a long chain in half precision once grew with each node, until the file was larger than before."""
+    rng = np.random.default_rng(0)
+    weight = numpy_helper.from_array((rng.normal(size=(64, 64, 3, 3)) / 24).astype(np.float32), "w")
+    nodes = [helper.make_node("Conv", [f"v{i}", "w"], [f"v{i + 1}"], f"conv{i}", pads=[1, 1, 1, 1]) for i in range(24)]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64, 56, 56]) for name in ("v0", "v24")]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    result = tcc.compile(model, 3, "jetson", measure=False)
+    written = result.model.to_proto().graph
+    assert {"v12_float16", "v3_float16"} <= {name for node in written.node for name in node.output}
+    longest = max(len(name) for node in written.node for name in (node.name, *node.output))
+    assert longest <= len("w_int8/dequantizelinear/DequantizeLinear")
+    assert all(layer["decision"] == "float16" for layer in result.report["layers"] if layer["operator"] == "Conv")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir
 
@@ -65,6 +65,16 @@ class _Writing:
     frozen: Frozen
     builder: Builder
     names: Names
+    bases: dict[str, str] = field(default_factory=dict)
+    """What made-up names begin with: one more would else be as long as the path to it."""
+
+    def made_up(self, node: onnx_ir.Node) -> str:
+        """A name for a value that no imported one stands for: after the node's first input, and its operator."""
+        first = next((v.name for v in node.inputs if v is not None and v.name), "")
+        base = self.bases.get(first, first)
+        name = self.names.fresh(f"{base}/{node.op_type.lower()}" if base else node.op_type.lower())
+        self.bases[name] = base
+        return name
 
 
 def _leaf(imported: Imported, frozen: Frozen, c: int) -> onnx_ir.Value:
@@ -133,7 +143,7 @@ def _name_values(writing: _Writing, used: set[int]) -> None:
             elif hint := _hint(imported, frozen, standing.get(made[v], [made[v]])):
                 v.name = node.name = names.fresh(hint)
             else:
-                v.name = names.fresh(f"{_first_name(node)}{node.op_type.lower()}")
+                v.name = writing.made_up(node)
         origin = _origin(imported, frozen, made, node)
         if origin is not None:
             node.name = origin.name
@@ -146,11 +156,6 @@ def _hint(imported: Imported, frozen: Frozen, classes: list[int]) -> str:
     """What the maker of the first hinted value in these classes wants it to be called."""
     found = (imported.hints.get(n) for c in classes for n in frozen.classes[c].numbers)
     return next((hint for hint in found if hint), "")
-
-
-def _first_name(node: onnx_ir.Node) -> str:
-    first = next((v.name for v in node.inputs if v is not None and v.name), "")
-    return f"{first}/" if first else ""
 
 
 def _origin(

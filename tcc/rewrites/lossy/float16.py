@@ -108,7 +108,7 @@ def _offer_node(made: Offer, node: onnx_ir.Node) -> None:
         for i, v in enumerate(node.inputs)
     ]
     used = _used(node)
-    halves = {i: imported.fresh() for i, v in enumerate(node.outputs) if v in used}
+    halves = {i: imported.fresh(_name(v)) for i, v in enumerate(node.outputs) if v in used}
     _add_node(made, node, halves, inputs)
     site = f"float16:{node.name or node.outputs[0].name}"
     for i, half in halves.items():
@@ -124,12 +124,16 @@ def _offer_node(made: Offer, node: onnx_ir.Node) -> None:
     imported.operators.add("Cast")
 
 
+def _name(v: onnx_ir.Value) -> str:
+    return f"{v.name}_float16"
+
+
 def _half(made: Offer, v: onnx_ir.Value) -> int:
     """The number of a value cast to half precision."""
     number = made.imported.numbers[v]
     key = ("half", number)
     if key not in made.memo:
-        made.memo[key] = made.imported.fresh()
+        made.memo[key] = made.imported.fresh(_name(v))
         kind = tensor_type(v)
         made.tables.add("Cast", made.memo[key], number, _TO_HALF)
         made.tables.add("type", made.memo[key], facts.kind_text(TensorType("float16", kind.shape if kind else None)))
