@@ -80,4 +80,4 @@ def test_names_stay_short_and_tell_what_they_stand_for() -> None:
     assert {"v12_float16", "v3_float16"} <= {name for node in written.node for name in node.output}
     longest = max(len(name) for node in written.node for name in (node.name, *node.output))
     assert longest <= len("w_int8/dequantizelinear/DequantizeLinear")
-    assert all(layer["decision"] == "float16" for layer in result.report["layers"] if layer["operator"] == "Conv")
+    assert all("float16" in layer["decision"] for layer in result.report["layers"] if layer["operator"] == "Conv")

@@ -140,8 +140,10 @@ def _name_values(writing: _Writing, used: set[int]) -> None:
             if outputs or inside:
                 v.name = (outputs or inside)[0].name
                 v.metadata_props.update((outputs or inside)[0].metadata_props)
-            elif hint := _hint(imported, frozen, standing.get(made[v], [made[v]])):
-                v.name = node.name = names.fresh(hint)
+            elif hint := _hint(imported.hints, frozen, standing.get(made[v], [made[v]])):
+                maker = _hint(imported.makers, frozen, standing.get(made[v], [made[v]]))
+                v.name = names.fresh(hint)
+                node.name = names.fresh(maker) if maker and maker != hint else v.name
             else:
                 v.name = writing.made_up(node)
         origin = _origin(imported, frozen, made, node)
@@ -152,9 +154,9 @@ def _name_values(writing: _Writing, used: set[int]) -> None:
             node.name = names.fresh(f"{node.outputs[0].name}/{node.op_type}")
 
 
-def _hint(imported: Imported, frozen: Frozen, classes: list[int]) -> str:
-    """What the maker of the first hinted value in these classes wants it to be called."""
-    found = (imported.hints.get(n) for c in classes for n in frozen.classes[c].numbers)
+def _hint(hints: Mapping[int, str], frozen: Frozen, classes: list[int]) -> str:
+    """What the maker of the first hinted value in these classes wants it, or its node, to be called."""
+    found = (hints.get(n) for c in classes for n in frozen.classes[c].numbers)
     return next((hint for hint in found if hint), "")
 
 

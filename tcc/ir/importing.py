@@ -40,12 +40,16 @@ class Imported:
     tables: Tables = field(default_factory=Tables)
     hints: dict[int, str] = field(default_factory=dict)
     """Names for values that the graph does not hold."""
+    makers: dict[int, str] = field(default_factory=dict)
+    """Names for the nodes that make them, where they are not the values'."""
 
-    def fresh(self, hint: str = "") -> int:
-        """A number for a value that the graph does not hold, and what to call it if it is written."""
+    def fresh(self, hint: str = "", maker: str = "") -> int:
+        """A number for a value that the graph does not hold, and what to call it and its node if it is written."""
         self.values.append(None)
         if hint:
             self.hints[len(self.values) - 1] = hint
+        if maker:
+            self.makers[len(self.values) - 1] = maker
         return len(self.values) - 1
 
     def constant(self, tables: Tables, content: np.ndarray | onnx_ir.TensorProtocol, name: str) -> int:

@@ -108,7 +108,7 @@ def _offer_node(made: Offer, node: onnx_ir.Node) -> None:
         for i, v in enumerate(node.inputs)
     ]
     used = _used(node)
-    halves = {i: imported.fresh(_name(v)) for i, v in enumerate(node.outputs) if v in used}
+    halves = {i: imported.fresh(_name(v), _name(node)) for i, v in enumerate(node.outputs) if v in used}
     _add_node(made, node, halves, inputs)
     site = f"float16:{node.name or node.outputs[0].name}"
     for i, half in halves.items():
@@ -124,8 +124,8 @@ def _offer_node(made: Offer, node: onnx_ir.Node) -> None:
     imported.operators.add("Cast")
 
 
-def _name(v: onnx_ir.Value) -> str:
-    return f"{v.name}_float16"
+def _name(of: onnx_ir.Value | onnx_ir.Node) -> str:
+    return f"{of.name}_float16" if of.name else ""
 
 
 def _half(made: Offer, v: onnx_ir.Value) -> int:
