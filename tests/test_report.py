@@ -58,7 +58,9 @@ def test_the_layers_are_those_of_the_result(written: dict[str, Path]) -> None:
     assert sum(layer["seconds"] for layer in layers) == pytest.approx(report["predicted"]["seconds_after"])
     decided = [layer for layer in layers if layer["decision"]]
     assert decided
-    assert {layer["decision"] for layer in decided} == {"weight-int8"}
+    decisions = {layer["decision"] for layer in decided}
+    assert "weight-int8" in decisions
+    assert decisions <= {"weight-int8", "stored-int4"}
 
 
 def test_the_page_is_whole_and_needs_no_network(written: dict[str, Path]) -> None:
