@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -80,3 +82,34 @@ def test_a_normalization_behind_each_part_goes_into_the_whole(opset: int, *, ali
 def test_different_strides_are_no_siblings() -> None:
     counts = tcc.compile(model("Conv", 17, (4, 4), strides=(1, 2)), 2, "x86-64-vnni").model.operator_counts
     assert counts["Conv"] == 2
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("operator", ["MatMul", "Conv"])
+def test_a_sum_of_siblings_is_one_product(operator: str, *, named: bool) -> None:
+    """They may be joined, too, which once hid from the rules that their sum is the product of a sum."""
+    rng = np.random.default_rng(0)
+    size = (16, 8, 3, 3) if operator == "Conv" else (64, 32)
+    weights = [numpy_helper.from_array(rng.standard_normal(size).astype(np.float32), name) for name in ("v", "w")]
+    options: dict[str, Any] = {"pads": [1] * 4} if operator == "Conv" else {}
+    nodes = [helper.make_node(operator, ["x", n], [f"{n}x"], f"by_{n}" if named else "", **options) for n in ("v", "w")]
+    nodes.append(helper.make_node("Add", ["vx", "wx"], ["y"], "sum" if named else ""))
+    ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPES[operator])]
+    ports.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["?"] * len(size)))
+    graph = helper.make_graph(nodes, "sum", ports[:1], ports[1:], weights)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert tcc.compile(made, 2, "x86-64-vnni", measure=False).model.operator_counts == {operator: 1}
+
+
+def test_where_nodes_have_no_names_new_ones_get_none() -> None:
+    """Names alone could make the file larger than it was, and nothing would ship."""
+    rng = np.random.default_rng(0)
+    weight = numpy_helper.from_array(rng.standard_normal((64, 32)).astype(np.float32), "w")
+    nodes = [helper.make_node("MatMul", [n, "w"], [f"{n}w"]) for n in ("x", "z")]
+    nodes.append(helper.make_node("Add", ["xw", "zw"], ["y"]))
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [8, 64 if n != "y" else 32]) for n in "xzy"]
+    graph = helper.make_graph(nodes, "sum", ports[:2], ports[2:], [weight])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    result = tcc.compile(made, 2, "x86-64-vnni", measure=False).model
+    assert result.operator_counts == {"Add": 1, "MatMul": 1}
+    assert not any(node.name for node in result.to_proto().graph.node)

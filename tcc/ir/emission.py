@@ -42,7 +42,8 @@ def emit(
         The value of each class as it was written.
     """
     builder = Builder(imported, frozen, program.choice, opsets[""])
-    writing = _Writing(imported, frozen, builder, Names(taken))
+    named = any(node.name for node in imported.graph)
+    writing = _Writing(imported, frozen, builder, Names(taken), names_nodes=named)
     constants = _constants(writing, program, opsets)
     old_nodes = list(imported.graph)
     old_outputs = list(imported.graph.outputs)
@@ -67,6 +68,8 @@ class _Writing:
     names: Names
     bases: dict[str, str] = field(default_factory=dict)
     """What made-up names begin with: one more would else be as long as the path to it."""
+    names_nodes: bool = True
+    """Whether new nodes get names: where no node has one, names alone could make the file larger than it was."""
 
     def made_up(self, node: onnx_ir.Node) -> str:
         """A name for a value that no imported one stands for: after the node's first input, and its operator."""
@@ -150,7 +153,7 @@ def _name_values(writing: _Writing, used: set[int]) -> None:
         if origin is not None:
             node.name = origin.name
             node.metadata_props.update(origin.metadata_props)
-        elif not node.name:
+        elif not node.name and writing.names_nodes:
             node.name = names.fresh(f"{node.outputs[0].name}/{node.op_type}")
 
 
@@ -259,5 +262,8 @@ def _replace(
     for v in constants:
         if v in used:
             graph.initializers.add(v)
+    unnamed = [node for node in nodes if not node.name]
     graph.extend(nodes)
+    for node in unnamed:  # a graph names what it takes
+        node.name = ""
     graph.outputs.extend(outputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tcc.ir import translated
@@ -28,6 +28,8 @@ class _Reading:
     found: Reach = field(default_factory=Reach)
     bits: dict[tuple[str, int], int] = field(default_factory=dict)
     """What each number stands for, by its sort."""
+    _several: list[int] = field(default_factory=list)
+    """The bits of numbers that nodes of several operators make."""
 
     def reach(self) -> Reach:
         """Read all rows."""
@@ -46,6 +48,8 @@ class _Reading:
         self._number(nodes, projections)
         for operator, _, inputs, _ in nodes:
             self.found.add(operator, self._inputs(operator, inputs))
+        for bits in self._several:
+            self.found.join(bits)
         self.found.told = 0
         for number in known - fixed:
             self.found.told |= self._bits(number)
@@ -76,26 +80,41 @@ class _Reading:
 
     def _number(self, nodes: list[_Node], projections: list[tuple[int, int]]) -> None:
         """Find out which nodes depend on constants alone."""
+        made: dict[tuple[str, int], dict[str, None]] = {}
         for operator, _, _, result in nodes:
-            self.bits[result] = self.bits.get(result, 0) | self.found.bit(operator, constant_=False)
-        varying = {result for _, _, _, result in nodes}
+            made.setdefault(result, {})[operator] = None
+        varying = set(made)
         outputs = {("value", n): ("results", of) for n, of in projections}
-        self.bits |= {n: self.bits[of] for n, of in outputs.items()}
         changed = True
         while changed:
             changed = False
-            for operator, pure, inputs, result in nodes:
-                if result in varying and pure and not any(self._varies(i, varying, outputs) for i in inputs):
+            for _, pure, inputs, result in nodes:
+                if result in varying and pure and not any(self._varies(i, made, varying, outputs) for i in inputs):
                     varying.discard(result)
-                    self.bits[result] = self.found.bit(operator, constant_=True)
                     changed = True
-        self.bits |= {n: self.bits[of] for n, of in outputs.items()}
+        several: list[int] = []
+        for result in dict.fromkeys((*made, *outputs)):
+            # A value may come out of a node of its own, and be a part of what was joined, too.
+            of = outputs.get(result, result)
+            operators = (*made.get(result, ()), *(made.get(of, ()) if of != result else ()))
+            fixed = result not in varying if result in made else of not in varying
+            bits = [self.found.bit(operator, constant_=fixed) for operator in operators]
+            self.bits[result] = self.bits.get(result, 0) | sum(dict.fromkeys(bits))
+            if len(bits) > 1:
+                several.append(self.bits[result])
+        self._several = several
 
     def _varies(
-        self, number: int, varying: set[tuple[str, int]], outputs: dict[tuple[str, int], tuple[str, int]]
+        self,
+        number: int,
+        made: Container[tuple[str, int]],
+        varying: Container[tuple[str, int]],
+        outputs: Mapping[tuple[str, int], tuple[str, int]],
     ) -> bool:
         at = ("value", number)
-        return at not in self.bits or outputs.get(at, at) in varying
+        if at in made:
+            return at in varying
+        return outputs[at] in varying if at in outputs else at not in self.bits
 
     def _bits(self, number: int) -> int:
         if ("value", number) not in self.bits:

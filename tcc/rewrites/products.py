@@ -86,11 +86,12 @@ def scale_into_gemm(x: Tensor, w: Tensor, b: Tensor, c: Tensor, a: String, t: St
 
 @exact(Equality.VALUE, TASO, "MatMul")
 def reassociate_constants(x: Tensor, v: Tensor, w: Tensor, k: String, m: String) -> Rewrites:
-    """MatMul(MatMul(x, v), w) = MatMul(x, MatMul(v, w)) for constant matrices v and w."""
-    yield rewrite(MatMul(MatMul(x, v), w)).to(
-        MatMul(x, MatMul(v, w)),
+    """MatMul(MatMul(x, v), w) = MatMul(x, MatMul(v, w)) for constant matrices v and w, and with x on the right."""
+    matrices = (
         constant(v), constant(w), eq(k).to(kind(v)), eq(m).to(kind(w)), when.rank_is(k, 2), when.rank_is(m, 2),
     )  # fmt: skip
+    yield rewrite(MatMul(MatMul(x, v), w)).to(MatMul(x, MatMul(v, w)), *matrices)
+    yield rewrite(MatMul(v, MatMul(w, x))).to(MatMul(MatMul(v, w), x), *matrices)
 
 
 @exact(Equality.VALUE, LINEAR, "MatMul", "Mul")

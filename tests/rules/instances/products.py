@@ -179,6 +179,10 @@ def scale_into_gemm__full_bias(draw: Draw) -> onnx.ModelProto:
 def reassociate_constants(draw: Draw) -> onnx.ModelProto:
     draw.versions(9)
     (rows, inner, columns), dtype = _sizes(draw), draw.choice(_FLOATS)
+    if draw.chance():
+        v, w = draw.constant(draw.array((rows, 3), dtype)), draw.constant(draw.array((3, inner), dtype))
+        x = draw.tensor(draw.choice(((*draw.shape(0, 2), inner, columns), (inner,))), dtype)
+        return draw.model(draw.node("MatMul", v, draw.node("MatMul", w, x)))
     x = draw.tensor((*draw.shape(0, 2), rows, inner), dtype)
     v, w = draw.constant(draw.array((inner, 3), dtype)), draw.constant(draw.array((3, columns), dtype))
     return draw.model(draw.node("MatMul", draw.node("MatMul", x, v), w))
