@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,31 @@ def test_a_program_that_loses_too_much_on_unseen_data_is_tried_more_carefully(
     assert len(seen) == search.TURNS
     assert seen == sorted(seen, reverse=True)
     assert made.report["accuracy"].get("loss", 0.0) <= 0.01
+
+
+def test_a_program_that_was_made_too_carefully_is_tried_with_more(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenth of the budget is what is left after a far too large loss; where that loses nothing, more may go."""
+    true, once = LossOf.measured, Compress.run
+    seen: list[float] = []
+
+    def worse_at_first(judge: LossOf, snapshot: Snapshot) -> Loss:
+        found = true(judge, snapshot)
+        heavy = any(node.op_type in {"QuantizeLinear", "Cast"} for node in snapshot.proto.graph.node)
+        return dataclasses.replace(found, value=0.5 if heavy and len(seen) == 1 else 0.0)
+
+    def run(step: Compress, model: Model, context: Context) -> PassResult:
+        if not step.only:
+            seen.append(context.max_loss)
+        return once(step, model, context)
+
+    monkeypatch.setattr(LossOf, "measured", worse_at_first)
+    monkeypatch.setattr(Compress, "run", run)
+    tcc.compile(digits / "digits.onnx", 3, TARGET, calibration=digits / "digits_calib.npz", jobs=1)
+    first, careful, bolder = seen
+    assert careful == pytest.approx(0.1 * first)
+    assert bolder == pytest.approx(math.sqrt(careful * first))
 
 
 def test_a_budget_of_time_is_kept_as_measured_or_refused(digits: Path) -> None:

@@ -18,12 +18,14 @@ from tcc.passes.pipeline import unparse
 class Branch:
     """One way to compress: ``first`` shapes the model (pruning), ``then`` chooses within that shape.
 
-    ``share`` is the part of the loss budget that it may spend: smaller ones give the front more points.
+    ``share`` is the part of the loss budget that it may spend: smaller ones give the front more points. ``above`` is
+    the least share of which it is known that what it made lost more than the budget on data it did not see.
     """
 
     first: tuple[Pass, ...]
     then: tuple[Pass, ...]
     share: float = 1.0
+    above: float | None = None
 
     @property
     def text(self) -> str:

@@ -24,6 +24,8 @@ TURNS = 3
 """How often branches are tried: in the later turns again with less of the loss budget, or for want of time before."""
 _LESS = (0.1, 0.7)
 """The least and the most of its share of the budget that a branch keeps then; the more, the nearer it came."""
+_LITTLE = 0.5
+"""The part of the loss budget below which a branch that was tried more carefully was so too carefully."""
 _CLOSE = 1e-9
 """A part of a cost that is no difference: sums are rounded."""
 
@@ -125,15 +127,22 @@ class Search:
         if done.steps is None:
             return []
         self._add(branch.text, joined(start, done.steps), branch.share)
-        return self._more_careful(branch)
+        return self._otherwise(branch)
 
-    def _more_careful(self, branch: Branch) -> list[Branch]:
-        """The branch with less of the budget, where what it made last loses more than that on data it did not see."""
+    def _otherwise(self, branch: Branch) -> list[Branch]:
+        """The branch with less of the budget, where what it made last loses more than that on data it did not see.
+
+        With more again, where that was less than needed: half way, in the logarithm, to what was too much.
+        """
         loss, budget = self.points[-1].cost.loss, self.budgets.loss
-        if not budget or loss <= budget:
+        if not budget:
             return []
+        if loss <= budget:
+            timid = branch.above is not None and loss < _LITTLE * budget
+            return [replace(branch, share=math.sqrt(branch.share * (branch.above or 1.0)))] if timid else []
         left = budget / loss if loss < math.inf else 0.0  # not a number: as bad as can be
-        return [replace(branch, share=branch.share * min(_LESS[1], max(_LESS[0], _LESS[1] * left)))]
+        share = branch.share * min(_LESS[1], max(_LESS[0], _LESS[1] * left))
+        return [replace(branch, share=share, above=branch.share)]
 
     def extend(self, start: Outcome, passes: tuple[Pass, ...]) -> Outcome:
         """What passes make of a program, as one outcome from the original on; raises what they raise."""
