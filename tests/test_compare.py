@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import tcc
 from tcc import cli
 from tcc.compiler import evaluation, paired
+from tcc.compiler.comparison import compare
 from tcc.diagnostics import Exit, TccError
 from tcc.ir.model import Model
+from tcc.targets import parse_target
 
 RNG = np.random.default_rng(7)
 
@@ -155,3 +159,22 @@ def test_models_with_other_inputs_are_refused(tmp_path: Path, capsys: pytest.Cap
     words = ["compare", "examples/digits/digits.onnx", str(other), "--eval", "examples/digits/digits_test.npz"]
     assert cli.main(words) == Exit.DATA
     assert "E0612" in capsys.readouterr().err
+
+
+def test_open_sizes_are_those_of_the_data_or_usual_ones(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = [numpy_helper.from_array(rng.normal(size=(8, n, 3, 3)).astype(np.float32), f"w{n}") for n in (3, 8)]
+    nodes = [
+        helper.make_node("Conv", ["x", "w3"], ["a"], "first", strides=[2, 2], pads=[1] * 4),
+        helper.make_node("Conv", ["a", "w8"], ["y"], "second", pads=[1] * 4),
+    ]
+    shapes: dict[str, list[int | str]] = {"x": ["n", 3, "h", "w"], "y": ["n", 8, "rows", "columns"]}
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, "open", ports[:1], ports[1:], weights)
+    path = tmp_path / "open.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    operations = []
+    for data in (None, {"x": np.zeros((4, 3, 64, 64), np.float32)}):
+        made = compare(path, path, data, parse_target("x86-64-vnni"), seconds=0)
+        operations.append(made["a"]["operations"])
+    assert operations == [2 * 9 * 8 * (3 + 8) * side**2 for side in (112, 32)]

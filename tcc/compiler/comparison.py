@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import zlib
@@ -15,14 +16,16 @@ from typing import Any
 import numpy as np
 
 from tcc import backends, frontends, report
-from tcc.compiler import energy, paired
+from tcc.compiler import energy, paired, sizing
 from tcc.compiler.evaluation import Evaluation, read
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir.execution import Runner
+from tcc.ir.fixed_sizes import with_made_up
 from tcc.ir.inference import annotate
 from tcc.ir.loss import relative_l2
 from tcc.ir.model import Model
+from tcc.passes.manager import Snapshot
 from tcc.targets import Target
 
 SCHEMA = 1
@@ -55,10 +58,11 @@ def compare(
     """
     models = [frontends.load(path) for path in (first, second)]
     evaluation = None if given is None else read(given, models[0], metric)
+    feeds = () if evaluation is None else evaluation.feeds
     made: dict[str, Any] = {
         "schema": SCHEMA,
-        "a": _static(models[0], first, target),
-        "b": _static(models[1], second, target),
+        "a": _static(models[0], first, target, feeds),
+        "b": _static(models[1], second, target, feeds),
     }
     if evaluation is None or not evaluation.feeds:
         return made
@@ -83,10 +87,16 @@ def _energy(first: Path, second: Path, feed: Mapping[str, Any], *, seconds: floa
     return {"joules_a": a, "joules_b": b, "source": "the processor's counters (RAPL), less what it takes at rest"}
 
 
-def _static(model: Model, path: Path, target: Target) -> dict[str, Any]:
-    """What can be said without running: bytes on disk, deflated and of the tensors, nodes, operations."""
+def _static(model: Model, path: Path, target: Target, feeds: sizing.Feeds) -> dict[str, Any]:
+    """What can be said without timing: bytes on disk, deflated and of the tensors, nodes, operations.
+
+    Sizes that the model leaves open are those of the data, or usual ones.
+    """
     annotate(model)
-    roofline = Roofline(target)
+    with contextlib.suppress(TccError):  # what cannot run is priced as it stands
+        feeds = feeds or sizing.deployed(Snapshot.of(model), {})
+    symbols = sizing.sizes(model, {}, feeds)
+    roofline = Roofline(target, with_made_up(model, symbols))
     return {
         "path": str(path),
         "nodes": model.node_count,
@@ -95,8 +105,8 @@ def _static(model: Model, path: Path, target: Target) -> dict[str, Any]:
         "bytes_compressed": sum(_deflated(file) for file in model.files),
         "bytes_of_tensors": model.parameter_bytes,
         "operations": math.fsum(roofline.price_of(node).operations for node in model.nodes()),
-        "predicted_seconds": report.predicted_seconds(model, target, {}),
-        "estimated_joules": report.predicted_joules(model, target, {}),
+        "predicted_seconds": report.predicted_seconds(model, target, symbols),
+        "estimated_joules": report.predicted_joules(model, target, symbols),
     }
 
 
