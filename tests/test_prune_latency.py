@@ -69,7 +69,7 @@ def pruned(monkeypatch: pytest.MonkeyPatch, part: float) -> Any:
     """A model under a latency budget, on a machine whose time is the number of parameters."""
 
     def counted(self: Stopwatch, model: Model, *, sessions: int = 1) -> float:
-        assert sessions in {1, _prune_latency._LONG}
+        assert sessions in {1, _prune_latency.LONG}
         return model.parameter_count / self.original.parameter_count
 
     monkeypatch.setattr(Stopwatch, "ratio", counted)

@@ -98,7 +98,10 @@ class Programs:
         return outcome
 
     def _tell_stops(self, outcome: Outcome, original: Snapshot) -> None:
-        """Notes on what the clock cut short of the program that was chosen."""
+        """Notes on what the clock cut short of the program that was chosen, and on where a pass did less than asked."""
+        for record in outcome.records:
+            if message := record.facts.get("missed"):
+                self.asked.diagnostics.append(Diagnostic("N0709", f"{record.text}: {message}", original.source))
         stops = {stop: record for record in outcome.records for stop in record.stops}
         if Stop.SOLVER in stops:
             message = f"a solver was stopped after {self.asked.seconds:g} s: a faster machine may choose better"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tcc.diagnostics import Exit, TccError, fail
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 _HALVINGS = 10
 _MOST = 0.98
 """The largest ratio that is tried."""
+_LISTED = 3
+"""Groups that an error names."""
+
+
+WORDS = {"macs": "the operations", "size": "the bytes", "latency": "the predicted latency"}
+"""What each budget is on, as messages call it."""
 
 
 def by_cost(steps: Sequence[Step], part: float, measure: Callable[[Step], float], what: str) -> int:
@@ -35,6 +42,23 @@ def infeasible(what: str, part: float, best: float) -> TccError:
     """What is said where no point meets the budget."""
     message = f"pruning cannot bring {what} to {part:.3g} of the model's; the best point is {best:.3g}"
     return fail(Exit.INFEASIBLE, "E0502", message, help="allow more, or leave fewer groups out")
+
+
+def with_unproven(problem: TccError, unproven: Mapping[str, str]) -> TccError:
+    """The error, with the groups that had to stay because their slices could not be proven."""
+    if not unproven:
+        return problem
+    notes = tuple(f"{name} stays, it could not be proven: {why}" for name, why in list(unproven.items())[:_LISTED])
+    first, *others = problem.diagnostics
+    return TccError(problem.exit_code, [replace(first, notes=(*first.notes, *notes)), *others])
+
+
+def missed(unproven: Mapping[str, str], count: int) -> dict[str, str]:
+    """The fact that less goes than was asked for; nothing where all that was chosen goes."""
+    if not unproven:
+        return {}
+    name, why = next(iter(unproven.items()))
+    return {"missed": f"{len(unproven)} of {count} groups stay whole, they could not be proven ({name}: {why})"}
 
 
 def by_loss(steps: Sequence[Step], most: float, loss: Callable[[Step], float]) -> int:

@@ -11,9 +11,12 @@ import numpy as np
 from tcc.cost_models.roofline import Roofline
 from tcc.ir.channels import Group, Groups
 from tcc.ir.channels.links import Axis
+from tcc.ir.channels.network import Network
+from tcc.ir.channels.observing import observe
 from tcc.ir.channels.site import Site
-from tcc.ir.model import dtype_name
+from tcc.ir.model import Model, dtype_name, is_constant_node
 from tcc.ir.types import BITS, TensorType
+from tcc.passes._prune_taps import Feed
 from tcc.targets import Target
 
 if TYPE_CHECKING:
@@ -104,6 +107,19 @@ class Costs:
         if shape is None or dtype is None or dtype_name(dtype) not in BITS:
             return None
         return TensorType(dtype_name(dtype), tuple(counts.get((value, a), n) for a, n in enumerate(shape)))
+
+
+def spent(model: Model, feed: Feed, target: Target) -> Cost:
+    """What a model costs as it stands, with whatever was added to it, at the sizes that one run has.
+
+    Raises:
+        TccError: where it does not run.
+    """
+    own = model.clone()
+    sizes = observe(own, (feed,))
+    nodes = [node for node in own.graph.all_nodes() if not is_constant_node(node)]
+    network = Network(own, sizes, sites=[(Site(node, sizes, own.opset), None) for node in nodes])
+    return Costs(Groups(network, (), {}), target).total({})
 
 
 def _counts(keep: Keep) -> dict[Axis, int]:

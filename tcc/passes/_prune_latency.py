@@ -25,7 +25,7 @@ _CLOSE = 0.02
 """The distance at which a search ends before its measurements are spent."""
 _MEASUREMENTS = 10
 _SECONDS = 0.5
-_LONG = 3
+LONG = 3
 """How many pairs of new sessions measure a point before it is taken."""
 _ROUNDS = (9, 4001)
 
@@ -115,11 +115,11 @@ class Search:
             if nearest in sure:
                 break
             # A short measurement that happens to fit is no proof that the point does.
-            self.known[nearest] = self.measure(nearest, _LONG)
+            self.known[nearest] = self.measure(nearest, LONG)
             sure.add(nearest)
         best = self.nearest()
         if best not in sure:
-            self.known[best] = self.measure(best, _LONG)
+            self.known[best] = self.measure(best, LONG)
         if self.known[best] <= self.part * (1 + TOLERANCE):
             return best
         faster = [i for i, ratio in self.known.items() if ratio <= self.part]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,15 @@ import numpy as np
 from tcc.diagnostics import Exit, TccError, fail
 from tcc.ir.channels import Group, Groups, prove_most, sliced
 from tcc.ir.channels.choosing import at_ratio, spread_ratio
+from tcc.ir.channels.proof import Proven
 from tcc.ir.channels.slicing import kept
 from tcc.ir.loss import loss_of
 from tcc.ir.model import Model
-from tcc.passes._prune_budget import by_cost, by_loss, evenly
+from tcc.passes._prune_budget import WORDS, by_cost, by_loss, evenly, infeasible, missed, with_unproven
 from tcc.passes._prune_consumers import Consumer, consumers
-from tcc.passes._prune_costs import Cost, Costs
+from tcc.passes._prune_costs import Cost, Costs, spent
 from tcc.passes._prune_data import BY_DATA, Statistics, collect, reconstruction
-from tcc.passes._prune_latency import Point, Stopwatch, reached
+from tcc.passes._prune_latency import LONG, TOLERANCE, Point, Stopwatch, reached
 from tcc.passes._prune_path import Path, Step, aligned, compensate, curves, guessed
 from tcc.passes._prune_probe import LEVELS, measured
 from tcc.passes._prune_recovery import ROUNDS, recover
@@ -40,17 +41,23 @@ _WORK = 1e13
 
 _CANDIDATES = 3
 """Removals that are compared at most."""
+_ATTEMPTS = 8
+"""How often a budget that was missed is tried again, without the groups that could not be proven."""
 
 Removal = dict[Group, np.ndarray]
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A pruned model (None where nothing was proven), its facts, and the loss on held-out samples."""
+    """A pruned model (None where nothing was proven), its facts, and the loss on held-out samples.
+
+    ``part`` is what is left of the cost that was asked for, as the proven model has it.
+    """
 
     model: Model | None
     record: dict[str, Any]
     loss: float
+    part: float = 1.0
 
 
 @dataclass
@@ -62,6 +69,11 @@ class Selection:
     context: Context
     feeds: tuple[Feed, ...]
     record: dict[str, Any]
+    _unproven: dict[str, str] = field(default_factory=dict)
+    _aim: float = 1.0
+    """The part of the cost that is looked for; below what was asked for where that was missed."""
+    _measured: float = 1.0
+    _lanes: int = 1
 
     def run(self) -> Model | None:
         """The pruned model; None where nothing can go.
@@ -69,15 +81,62 @@ class Selection:
         Raises:
             TccError: E0235 where an option needs data that is not there, E0502 where a budget cannot be met.
         """
-        removal = self._at_ratio() if self.options.ratio is not None else self._within_budget()
-        found = [self._finished(own) for own in (removal, *self._others())]
-        best = min((one for one in found if one is not None), key=lambda one: one.loss, default=None)
+        if (asked := self._asked) is not None:
+            return self._taken(self._within(*asked))
+        found = [one for one in self._tried() if one is not None]
+        for one in found[:1]:
+            self._unproven |= one.record["unproven"]
+            self.record |= missed(self._unproven, len(self.groups.groups))
+        return self._taken(found)
+
+    def _taken(self, found: Sequence[_Candidate]) -> Model | None:
+        """The candidate that loses least, with its facts."""
+        best = min(found, key=lambda one: one.loss, default=None)
         if best is None:
             return None
         self.record |= best.record
+        self.record["unproven"] = dict(self._unproven)
         if len(found) > 1:
-            self.record["tried"] = [None if one is None else one.loss for one in found]
+            self.record["tried"] = [one.loss for one in found]
         return best.model
+
+    def _within(self, name: str, part: float) -> list[_Candidate]:
+        """Proven models that keep the budget; none where the whole model does.
+
+        A group that cannot be proven stays, and what it should have saved has to come from the others.
+
+        Raises:
+            TccError: E0502 where they cannot save as much, with the least that was reached.
+        """
+        if part >= 1:
+            return []
+        self._aim, reached = part, 1.0
+        most = part * (1 + (TOLERANCE if self._watched else _ROUNDING))
+        for _ in range(_ATTEMPTS):
+            try:
+                found = [one for one in self._tried() if one is not None]
+            except TccError as problem:
+                raise with_unproven(problem, self._unproven) from problem
+            kept_to = [one for one in found if one.part <= most]
+            if kept_to:
+                return kept_to
+            reached = min([reached, *(one.part for one in found)])
+            failed = {name: why for one in found for name, why in one.record["unproven"].items()}
+            if failed:
+                self._unproven |= failed
+                left = tuple(g for g in self.groups.groups if g.name not in failed)
+                self.groups = Groups(self.groups.network, left, self.groups.frozen)
+            else:
+                # What is added to say what is kept has its own costs.
+                self._aim *= part / min(one.part for one in found) if found else 1.0
+            if not found or not self.groups.groups:
+                break
+        raise with_unproven(infeasible(WORDS[name], part, reached), self._unproven)
+
+    def _tried(self) -> list[_Candidate | None]:
+        """What comes of each removal that is worth a proof and a recovery."""
+        removal = self._at_ratio() if self.options.ratio is not None else self._within_budget()
+        return [self._finished(own) for own in (removal, *self._others())]
 
     def _finished(self, removal: Removal) -> _Candidate | None:
         """What is left after a removal, proven and recovered; None where nothing can go."""
@@ -93,13 +152,30 @@ class Selection:
             record["declined"] = {"all": "no group could be proven"}
             return _Candidate(None, record, float("inf"))
         record["removed"] = {g.name: [int(r.sum()), g.size] for g, r in proven.removal.items()}
-        before, after = self.costs.total({}), self.costs.total(kept(proven.removal))
+        before, after = self.costs.total({}), spent(proven.model, self.feeds[0], self.context.target)
         record["operations"] = [before.operations, after.operations]
+        record["bytes"] = [before.nbytes, after.nbytes]
         loss = 0.0
         if self._data and self.options.recover:
             record["recovery"] = self._recover(proven.model, proven.removal)
             loss = record["recovery"]["after"]
-        return _Candidate(proven.model, record, loss)
+        return _Candidate(proven.model, record, loss, self._part(before, after, proven, record))
+
+    def _part(self, before: Cost, after: Cost, proven: Proven, record: dict[str, Any]) -> float:
+        """What is left of the cost that was asked for."""
+        if (asked := self._asked) is None:
+            return 1.0
+        if not self._watched:
+            part = _MEASURES[asked[0]](after) / max(_MEASURES[asked[0]](before), np.finfo(float).tiny)
+        elif proven.failed:
+            assert proven.model is not None
+            part = self._watch.ratio(proven.model, sessions=LONG)
+        else:
+            part = self._measured
+        if self._watched:
+            record["latency"] = {"asked": asked[1], "measured": part, "align": self._lanes}
+        record["budget"] = {"of": asked[0], "asked": asked[1], "reached": part}
+        return part
 
     def _others(self) -> Iterator[Removal]:
         """Removals to the same budget that do not rest on predicted losses, as far as there is time to compare them.
@@ -110,7 +186,7 @@ class Selection:
         if asked is None or not (self._data and self.options.recover) or self._watched:
             return
         measure, options = _MEASURES[asked[0]], self.options
-        most = asked[1] * measure(self.costs.total({}))
+        most = self._aim * measure(self.costs.total({}))
 
         def within(removal: Removal) -> bool:
             return measure(self.costs.total(kept(removal))) <= most
@@ -206,8 +282,8 @@ class Selection:
         if asked is None and not self._data:
             advice = "give data with --calib, or say how much goes: ratio, macs, size or latency"
             raise fail(Exit.USAGE, "E0235", "pruning to a loss budget needs calibration data", help=advice)
-        name, part = asked or ("macs", 0.0)
-        losses = self._curves() if self._data else guessed(self.scores)
+        name, part = (asked[0], self._aim) if asked else ("macs", 0.0)
+        losses = self._curves if self._data else guessed(self.scores)
         if self._watched:
             return self._at_latency(losses, part)
         path = self._path(losses, name, self.options.align)
@@ -215,11 +291,13 @@ class Selection:
         if asked is None:
             at = by_loss(steps, self.context.max_loss, lambda step: self._loss(path, step))
         else:
-            at = by_cost(steps, part, lambda step: _MEASURES[name](step.cost), _WORDS[name])
+            at = by_cost(steps, part, lambda step: _MEASURES[name](step.cost), WORDS[name])
         self.record["path"] = {"points": len(steps), "chosen": at}
         return path.removal(steps[at].shares)
 
+    @cached_property
     def _curves(self) -> dict[Group, np.ndarray]:
+        """The losses of every group by itself; of those that are left out later, too."""
         return curves(self.groups, self.scores, self.statistics, self._data, self._operations)
 
     def _path(self, losses: Mapping[Group, np.ndarray], name: str, align: int) -> Path:
@@ -231,20 +309,23 @@ class Selection:
         Raises:
             TccError: E0502 where there is none, with the fastest.
         """
-        watch = Stopwatch(self._model, self.feeds[0], min(self.context.target.threads, processors()))
         found: list[Point] = []
         problems: list[TccError] = []
         for align in dict.fromkeys((self.options.align, max(self.options.align, self.context.target.alignment))):
             path = self._path(losses, "latency", align)
             try:
-                found.append(reached(path, part, lambda removal: sliced(self.groups, removal), watch))
+                found.append(reached(path, part, lambda removal: sliced(self.groups, removal), self._watch))
             except TccError as problem:
                 problems.append(problem)
         if not found:
             raise problems[0]
         best = min(found, key=lambda point: point.rank(part))
-        self.record["latency"] = {"asked": part, "measured": best.ratio, "align": best.align}
+        self._measured, self._lanes = best.ratio, best.align
         return best.removal
+
+    @cached_property
+    def _watch(self) -> Stopwatch:
+        return Stopwatch(self._model, self.feeds[0], min(self.context.target.threads, processors()))
 
     def _loss(self, path: Path, step: Step) -> float:
         """The loss of a point, with what the moments tell of the recovery."""
@@ -267,7 +348,7 @@ _MEASURES: dict[str, Callable[[Cost], float]] = {
     "size": lambda cost: cost.nbytes,
     "latency": lambda cost: cost.seconds,
 }
-_WORDS = {"macs": "the operations", "size": "the bytes", "latency": "the predicted latency"}
+_ROUNDING = 1e-9
 
 
 def found_facts(groups: Groups) -> dict[str, Any]:

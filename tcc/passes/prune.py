@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from tcc.diagnostics import TccError
@@ -11,6 +11,7 @@ from tcc.ir.channels import Groups, find
 from tcc.ir.channels.sharing import join_vectors, split_vectors
 from tcc.ir.model import Model
 from tcc.passes._hoisting import hoist
+from tcc.passes._prune_budget import WORDS, infeasible
 from tcc.passes._prune_feeds import proving_feeds
 from tcc.passes._prune_filters import allowed
 from tcc.passes._prune_selection import Selection, found_facts
@@ -93,11 +94,11 @@ class Prune(Pass):
         """Prune the top-level graph."""
         given = tuple(context.feeds or context.calibration or ())
         if not given:
-            return _declined(model, "there are no inputs that run through the model")
+            return self._declined(model, {}, "there are no inputs that run through the model")
         try:
             groups, feeds = groups_of(model, given)
         except TccError as error:
-            return _declined(model, error.diagnostics[0].message)
+            return self._declined(model, {}, error.diagnostics[0].message)
         work = groups.network.model
         record = found_facts(groups)
         chosen = Groups(groups.network, tuple(allowed(groups, self.ignore, self.only)), groups.frozen)
@@ -105,11 +106,27 @@ class Prune(Pass):
         small = selection.run() if chosen.groups else None
         if small is None:
             reasons = "; ".join(list(dict.fromkeys(groups.frozen.values()))[:3])
-            record.setdefault("declined", {"all": f"no group has units to spare: {reasons}".removesuffix(": ")})
-            return PassResult(model, changed=False, facts=record)
+            told = record.get("declined", {}).get("all")
+            return self._declined(model, record, told or f"no group has units to spare: {reasons}".removesuffix(": "))
         join_vectors(small)
         record["parameters"] = [work.parameter_count, small.parameter_count]
         return PassResult(Model(small.ir, model.source, files=model.files, notes=model.notes), True, record)
+
+    def _declined(self, model: Model, record: dict[str, Any], reason: str) -> PassResult:
+        """The model as it is.
+
+        Raises:
+            TccError: E0502 where a budget was asked for.
+        """
+        for name, part in self.budgets.items():
+            if part is not None and part < 1:
+                problem = infeasible(WORDS[name], part, 1.0)
+                first = replace(problem.diagnostics[0], notes=(reason,))
+                raise TccError(problem.exit_code, [first])
+        facts = record | {"declined": {"all": reason}}
+        if self.ratio:
+            facts["missed"] = f"nothing is pruned: {reason}"
+        return PassResult(model, changed=False, facts=facts)
 
 
 def groups_of(model: Model, given: Sequence[Feed]) -> tuple[Groups, tuple[Feed, ...]]:
@@ -123,8 +140,3 @@ def groups_of(model: Model, given: Sequence[Feed]) -> tuple[Groups, tuple[Feed, 
     split_vectors(work)
     feeds = proving_feeds(work, given)
     return find(work, feeds), feeds
-
-
-def _declined(model: Model, reason: str) -> PassResult:
-    facts: dict[str, Any] = {"declined": {"all": reason}}
-    return PassResult(model, changed=False, facts=facts)
