@@ -8,7 +8,8 @@ import pytest
 
 from tcc.ir import frontier, regions
 from tcc.ir.extraction import extract
-from tcc.ir.problem import LOSSY, Budgets, Problem
+from tcc.ir.frozen import ENode
+from tcc.ir.problem import LOSSY, Budgets, Candidate, Price, Problem, Weights
 from tests.test_extraction import drawn, programs
 
 SEEDS = range(200)
@@ -61,3 +62,29 @@ def test_the_same_cost_in_another_order_of_summing_is_the_same_cost() -> None:
         for candidates in (problem.candidates, scaled)
     )
     assert {c: k.node for c, k in whole.items()} == {c: k.node for c, k in tenth.items()}
+
+
+def test_many_layers_that_share_a_value_need_no_solver() -> None:
+    """To begin all layers at once would be as wide as there are layers."""
+    count = 40
+    shared = 6 * count + 1
+    candidates = {0: [Candidate(ENode("Op", "root", ()), Price(), tuple(range(1, count + 1)))]}
+    candidates[shared] = [Candidate(ENode("Op", "shared", ()), Price(12.0), ())]
+    for i in range(count):
+        end, (left, right, lower, upper, product) = i + 1, range(count + 5 * i + 1, count + 5 * i + 6)
+        for c, ways in {
+            end: ((1.0, (left,)), (1.6, (right, shared))),
+            left: ((1.0, (lower,)), (1.0, (upper, right)), (1.2, (product,))),
+            right: ((0.5, (product,)), (0.1, (upper,))),
+            lower: ((2.0, (product,)), (1.0, (upper, product))),
+            upper: ((0.75, ()), (0.5, (product,))),
+            product: ((1.0, ()),),
+        }.items():
+            candidates[c] = [Candidate(ENode("Op", f"{c}.{n}", w[1]), Price(w[0]), w[1]) for n, w in enumerate(ways)]
+    problem = Problem((0,), candidates, Weights(1.0, 0.0, 0.0))
+    region = regions.find(problem)
+    (part,) = (p for p in regions.parts(problem, region) if shared in p.contested)
+    found = frontier.cheapest(problem, part)
+    assert found is not None
+    # Each layer costs 1 + 1 + .75 + .1 by itself, and .4 less with the value that all share.
+    assert extract(problem).objective == pytest.approx(2.45 * count + 12.0)

@@ -84,27 +84,13 @@ class _Frontier:
         return sum(self.bit[c] for c in classes)
 
     def _order(self) -> list[int]:
-        """The units, each after all that may ask for it; of those that may be next the one that opens the fewest."""
+        """The units, each after all that may ask for it: of some such orders the one that keeps the fewest open."""
         place = {c: i for i, unit in enumerate(self.units) for c in unit}
         needs = [
             {place[n] for c in unit for k in self.problem.candidates[c] for n in k.needs if n in place} - {i}
             for i, unit in enumerate(self.units)
         ]
-        users = [0] * len(needs)
-        for found in needs:
-            for n in found:
-                users[n] += 1
-        ready, opened, order = [i for i, count in enumerate(users) if not count], set[int](), list[int]()
-        while ready:
-            chosen = min(ready, key=lambda i: (len(needs[i] - opened) - (i in opened), i))
-            ready.remove(chosen)
-            order.append(chosen)
-            opened |= needs[chosen]
-            for n in sorted(needs[chosen]):
-                users[n] -= 1
-                if not users[n]:
-                    ready.append(n)
-        return order
+        return min((_ordered(needs, staying=staying) for staying in (False, True)), key=lambda found: found[0])[1]
 
     def _options(self, number: int, asked: int) -> list[Option]:
         """The ways to compute those classes of a unit that are asked for."""
@@ -157,6 +143,34 @@ class _Frontier:
 
     def _needs(self, candidate: Candidate) -> int:
         return self._bits([n for n in candidate.needs if n in self.bit])
+
+
+def _ordered(needs: Sequence[set[int]], *, staying: bool) -> tuple[int, list[int]]:
+    """Units after all that need them, those first that open the fewest; how many are open at most, and the order.
+
+    Args:
+        needs: of each unit, the units that it may need.
+        staying: what has been opened is followed before anything else is begun. Layers that always compute their
+            outputs can all be begun at once, which is as wide as there are layers.
+    """
+    users = [0] * len(needs)
+    for found in needs:
+        for n in found:
+            users[n] += 1
+    ready, opened, order = [i for i, count in enumerate(users) if not count], set[int](), list[int]()
+    widest = 0
+    while ready:
+        chosen = min(ready, key=lambda i: (staying and i not in opened, len(needs[i] - opened) - (i in opened), i))
+        ready.remove(chosen)
+        order.append(chosen)
+        opened |= needs[chosen]
+        opened.discard(chosen)
+        widest = max(widest, len(opened))
+        for n in sorted(needs[chosen]):
+            users[n] -= 1
+            if not users[n]:
+                ready.append(n)
+    return widest, order
 
 
 def _is_acyclic(needs: Mapping[int, Sequence[int]]) -> bool:
