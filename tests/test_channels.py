@@ -82,6 +82,25 @@ def test_old_and_new_operator_sets(case: str, opset: int) -> None:
     assert model.opset == opset
 
 
+@pytest.mark.parametrize("opset", [7, 8, 9, 11, 12])
+def test_computed_shapes_of_every_operator_set(opset: int) -> None:
+    text = """g (float[B,T,12] x, float[12,12] wv, float[12,6] wo, int64 zero, int64 one, int64[1] n4, int64[1] rest,
+        int64[1] all) => (float[B,T,6] y) {
+        v = MatMul(x, wv)  sh = Shape(v)  b0 = Gather(sh, zero)  t0 = Gather(sh, one)
+        b = Unsqueeze<axes=[0]>(b0)  t = Unsqueeze<axes=[0]>(t0)
+        target = Concat<axis=0>(b, t, n4, rest)  h = Reshape(v, target)  r = Relu(h)
+        back = Concat<axis=0>(b, t, all)  m = Reshape(r, back)  y = MatMul(m, wo) }"""
+    numbers = {"zero": 0, "one": 1, "n4": [4], "rest": [3], "all": [12]}
+    proto = onnx.parser.parse_model(channel_models.HEAD.format(opset=opset) + text)
+    proto = channel_models.with_weights(proto, numbers)
+    model, feeds = Canonicalize().run(frontends.load(proto), None).model, channel_models.feeds(proto)  # type: ignore[arg-type]
+    groups = channels.find(model, feeds)
+    proof, small = channels.prove(groups, halved(groups), feeds)
+    assert proof.holds, proof.reason
+    assert small is not None
+    assert small.parameter_count < 0.8 * model.parameter_count
+
+
 def test_a_unit_prints_every_slice() -> None:
     groups, _ = found("residual")
     (group,) = groups.groups

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from tcc.frontends import load
-from tcc.ir import covariance
+from tcc.ir import covariance, holding
 from tcc.ir.covariance import Tap
 from tests import channel_models
 
@@ -34,3 +34,27 @@ def test_data_stored_class_by_class_is_not_judged_by_its_first_classes() -> None
     assert found.samples < 50
     whole, first = samples.mean(axis=0), samples[: found.samples].mean(axis=0)
     assert np.linalg.norm(found.mean - whole) < 0.3 * np.linalg.norm(first - whole)
+
+
+@pytest.mark.parametrize("count", [8, 41, 200, 1000])
+def test_what_is_held_out_is_a_part_of_every_class_in_whatever_order_they_are_stored(count: int) -> None:
+    apart = holding.held(count, 4)
+    assert abs(int(apart.sum()) - count / 4) <= 1
+    assert np.array_equal(apart, holding.held(count, 4))
+    for at in range(0, count - 3, 4):
+        assert apart[at : at + 4].sum() == 1
+    if count < 200:
+        return
+    for period in (2, 4, 8, 10):
+        shares = [apart[start::period].mean() for start in range(period)]
+        assert min(shares) > 0
+        assert max(shares) < 0.6
+
+
+def test_fitted_and_held_out_feeds_are_all_feeds() -> None:
+    feeds = [{"x": np.full(1, i)} for i in range(37)]
+    first, second = covariance.fitted(feeds), covariance.held_out(feeds)
+    assert sorted([int(f["x"][0]) for f in (*first, *second)]) == list(range(37))
+    assert len(second) in {9, 10}
+    assert covariance.fitted(feeds[:7]) == feeds[:7]
+    assert covariance.held_out(feeds[:7]) == ()

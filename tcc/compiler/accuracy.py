@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tcc.compiler.evaluation import LABELS, Evaluation
+from tcc.ir import holding
 from tcc.ir.execution import Runner
 from tcc.ir.loss import Z95, Loss, loss_of
 from tcc.ir.model import Model
@@ -109,7 +110,7 @@ class Judged:
 def held_out(samples: Sequence[Feed] | None) -> tuple[tuple[Feed, ...] | None, tuple[Feed, ...]]:
     """Calibration data in two parts: what passes fit to, and what their loss is measured on.
 
-    Every fourth sample is held out. What is fitted to samples (factors, what is left after pruning) looks better
+    One of every four samples is held out. What is fitted to samples (factors, what is left after pruning) looks better
     on them than on any others: a loss measured there would be none. Too few samples are not divided.
     """
     if samples is None:
@@ -117,7 +118,10 @@ def held_out(samples: Sequence[Feed] | None) -> tuple[tuple[Feed, ...] | None, t
     every = tuple(samples)
     if len(every) < _FEWEST:
         return every, every
-    return tuple(feed for i, feed in enumerate(every) if i % _PART != _PART - 1), every[_PART - 1 :: _PART]
+    apart = holding.held(len(every), _PART)
+    return tuple(f for f, h in zip(every, apart, strict=True) if not h), tuple(
+        f for f, h in zip(every, apart, strict=True) if h
+    )
 
 
 def outputs(runner: Runner, feeds: Sequence[Feed]) -> Outputs:

@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tcc.ir.execution import Runner
+from tcc.ir.holding import held
 from tcc.ir.model import Model
 
 GROUP_BYTES = 256 * 2**20
@@ -92,14 +93,16 @@ def held_out(feeds: Sequence[Held]) -> Sequence[Held]:
     Fewer rows than columns are reproduced exactly by as many directions, whatever the weight: on the data of a fit
     such a truncation seems to lose nothing.
     """
-    return feeds[_HELD - 1 :: _HELD] if len(feeds) >= _HELD * _FEWEST_HELD else ()
+    if len(feeds) < _HELD * _FEWEST_HELD:
+        return ()
+    return [feed for feed, apart in zip(feeds, held(len(feeds), _HELD), strict=True) if apart]
 
 
 def fitted(feeds: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """All other feeds."""
     if not held_out(feeds):
         return feeds
-    return [feed for i, feed in enumerate(feeds) if i % _HELD != _HELD - 1]
+    return [feed for feed, apart in zip(feeds, held(len(feeds), _HELD), strict=True) if not apart]
 
 
 def spread(feeds: Sequence[Held]) -> list[Held]:
@@ -140,15 +143,15 @@ def stream(
 
 def _groups(taps: Iterable[Tap]) -> Iterator[list[Tap]]:
     group: list[Tap] = []
-    held = 0
+    together = 0
     for tap in taps:
         # The sum in double precision and the last feed's in single.
         nbytes = 12 * tap.width**2
-        if group and held + nbytes > GROUP_BYTES:
+        if group and together + nbytes > GROUP_BYTES:
             yield group
-            group, held = [], 0
+            group, together = [], 0
         group.append(tap)
-        held += nbytes
+        together += nbytes
     if group:
         yield group
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx_ir
 
+from tcc.ir import holding
 from tcc.ir.channels.links import Axis
 from tcc.ir.channels.slicing import replace_constant
 from tcc.ir.model import Model
@@ -29,7 +30,7 @@ _ROWS = 20
 _RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Of the Gram matrix's mean diagonal."""
 _HELD_OUT = 5
-"""One row in so many is not fitted to, and decides how strongly the plain slice is kept to."""
+"""One feed (and one row of the others) in so many is not fitted to: it decides how near the plain slice is kept."""
 
 
 @dataclass
@@ -126,8 +127,10 @@ def recover(
     Returns:
         Facts: the relative L2 distance of the outputs before and after, and how many layers were fitted.
     """
-    fitted = [feed for i, feed in enumerate(feeds) if i % _HELD_OUT or len(feeds) < _HELD_OUT]
-    held = [feed for i, feed in enumerate(feeds) if i % _HELD_OUT == 0] or list(feeds)
+    apart = holding.held(len(feeds), _HELD_OUT)
+    few = len(feeds) < _HELD_OUT
+    fitted = [feed for feed, out in zip(feeds, apart, strict=True) if few or not out]
+    held = [feed for feed, out in zip(feeds, apart, strict=True) if few or out]
     expected = outputs(original, held)
 
     def loss() -> float:

@@ -18,6 +18,10 @@ Keep = Mapping[Axis, np.ndarray]
 """For each axis that loses indices: which it keeps."""
 
 
+_COMPARES_INTEGERS = 12
+"""The first opset with LessOrEqual, and with Where before it."""
+
+
 @dataclass(frozen=True)
 class Resizing:
     """One node of the sliced model, with what the original's node says.
@@ -155,12 +159,23 @@ class Resizing:
         before = self.node.inputs[i]
         product = self._node("Mul", [before, self._constant("kept", many)])
         scaled = self._node("Div", [product.outputs[0], self._constant("all", all_)])
-        # -1 and 0 stand for sizes that Reshape finds out; 1 is broadcast by Expand.
-        special = self._node("LessOrEqual", [before, self._constant("one", np.array(1, np.int64))])
-        chosen = self._node("Where", [special.outputs[0], before, scaled.outputs[0]])
-        for node in (product, scaled, special, chosen):
+        chain = [product, scaled, *self._sizes(before, scaled.outputs[0])]
+        for node in chain:
             self.node.prepend(node)
-        self.node.replace_input_with(i, chosen.outputs[0])
+        self.node.replace_input_with(i, chain[-1].outputs[0])
+
+    def _sizes(self, before: onnx_ir.Value | None, scaled: onnx_ir.Value) -> list[onnx_ir.Node]:
+        """What a scaled shape is where it says sizes; -1 and 0 are found out by Reshape, 1 is broadcast by Expand."""
+        if self.site.opset >= _COMPARES_INTEGERS:
+            special = self._node("LessOrEqual", [before, self._constant("one", np.array(1, np.int64))])
+            return [special, self._node("Where", [special.outputs[0], before, scaled])]
+        # Before, integers are neither compared nor chosen between: before + (scaled - before) · [before > 1].
+        real = self._node("Cast", [before], to=onnx_ir.DataType.FLOAT)
+        above = self._node("Greater", [real.outputs[0], self._constant("one", np.array(1, np.float32))])
+        mask = self._node("Cast", [above.outputs[0]], "mask", to=onnx_ir.DataType.INT64)
+        less = self._node("Sub", [scaled, before])
+        change = self._node("Mul", [less.outputs[0], mask.outputs[0]], "change")
+        return [real, above, mask, less, change, self._node("Add", [before, change.outputs[0]])]
 
     def keep_original_shape(self) -> None:
         """Make Shape tell the original's sizes."""
@@ -214,13 +229,15 @@ class Resizing:
         for use in list(output.uses()):
             use.node.replace_input_with(use.idx, value)
 
-    def _node(self, operator: str, inputs: list[onnx_ir.Value | None], **attributes: int) -> onnx_ir.Node:
+    def _node(
+        self, operator: str, inputs: list[onnx_ir.Value | None], tag: str = "", **attributes: int
+    ) -> onnx_ir.Node:
         made = [onnx_ir.AttrInt64(name, value) for name, value in attributes.items()]
         node = onnx_ir.Node("", operator, inputs, made, version=self.node.version)
         graph = self.node.graph
         assert isinstance(graph, onnx_ir.Graph)
         # Generated names would be those of one graph, and a body sees the names around it.
-        node.outputs[0].name = f"{self.node.outputs[0].name}/{operator}{len(graph)}"
+        node.outputs[0].name = f"{self.node.outputs[0].name}/{operator}{len(graph)}{tag}"
         return node
 
     def _constant(self, tag: str, array: np.ndarray) -> onnx_ir.Value:
