@@ -217,6 +217,15 @@ def test_unsorted_nodes_are_sorted_with_a_note() -> None:
     assert [note.code for note in model.notes] == ["N0301"]
 
 
+def test_results_that_are_not_optional_are_named_with_a_note() -> None:
+    """ONNX's checker lets a part of a Split go without a name; ONNX Runtime ends with a segmentation fault."""
+    split = helper.make_node("Split", ["x"], ["a", ""], name="parts")
+    made = small_model([split, node("Concat", "a a", "parts_1", axis=0), node("Relu", "parts_1", "y")])
+    model = load(made)
+    assert [d.code for d in model.notes] == ["N0306"]
+    assert [v.name for v in model.graph[0].outputs] == ["a", "parts_1_1"]
+
+
 def test_stale_types_of_inner_values_are_dropped_with_a_note() -> None:
     made = small_model([node("Relu", "x", "a", "first"), node("Neg", "a", "y", "second")])
     made.graph.value_info.append(helper.make_tensor_value_info("a", TensorProto.FLOAT, [1, 4]))

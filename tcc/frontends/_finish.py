@@ -35,7 +35,7 @@ def finish(proto: onnx.ModelProto, weights: dict[str, np.ndarray], *, source: st
     search.resolve(proto, frozenset(weights))
     if search.problems:
         raise TccError(Exit.BAD_MODEL, search.problems)
-    notes = checks.sort_nodes(proto, source) + _dropped(proto, source)
+    notes = checks.sort_nodes(proto, source) + _dropped(proto, source) + _named(proto, source)
     notes += checks.repair_types(proto, source)
     ir = _assembled(proto, weights, source)
     if problems := checks.external_problems(ir, source):
@@ -62,6 +62,13 @@ def _dropped(proto: onnx.ModelProto, source: str) -> list[Diagnostic]:
         return []
     message = "the model carries training information, which is left out"
     return [Diagnostic("N0302", message, source)]
+
+
+def _named(proto: onnx.ModelProto, source: str) -> list[Diagnostic]:
+    if not (count := structure.name_results(proto)):
+        return []
+    message = f"{count} nodes leave results without names that are not optional: they are named, as runtimes need it"
+    return [Diagnostic("N0306", message, source)]
 
 
 def _overridable(model: Model) -> list[Diagnostic]:

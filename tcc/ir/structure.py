@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from tcc.diagnostics import Diagnostic, node_location
+from tcc.ir.naming import fresh
 
 if TYPE_CHECKING:
     from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
@@ -81,6 +82,26 @@ def spell_default_domain(model: ModelProto) -> None:
     for node in all_nodes(model):
         if node.domain == "ai.onnx":
             node.ClearField("domain")
+
+
+def name_results(model: ModelProto) -> int:
+    """Name, in place, results that are left out where an operator has any number of them, such as a part of a Split.
+
+    ONNX lets only optional outputs go unnamed. What its checker overlooks crashes runtimes, and nodes are told apart by
+    what they make.
+
+    Returns:
+        At how many nodes.
+    """
+    several = {"Split", "If", "Loop", "Scan"}
+    unnamed = [node for node in all_nodes(model) if node.op_type in several and not node.domain and "" in node.output]
+    taken = {name for node in all_nodes(model) for name in node.output} if unnamed else set()
+    for node in unnamed:
+        for i, name in enumerate(node.output):
+            if not name:
+                node.output[i] = fresh(f"{node.name or next(filter(None, node.output), node.op_type)}_{i}", taken)
+                taken.add(node.output[i])
+    return len(unnamed)
 
 
 def sort(model: ModelProto) -> bool:
