@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tcc.backends._tvm_tiles import Plan, Processor, candidates, plan, processor
+from tcc.cost_models._tiles import Kernel, Plan, Processor, candidates, processor
 
 PRODUCTS = (
     (128, 384, 384), (128, 1536, 384), (128, 384, 1536), (197, 576, 192), (197, 192, 192), (197, 768, 192),
@@ -60,7 +60,7 @@ def measure(shape: tuple[int, int, int], chosen: Plan, mcpu: str, chip: Processo
 def table(shape: tuple[int, int, int], mcpu: str, chip: Processor) -> dict[str, Any]:
     """All tiles of one product."""
     rows, columns, depth = shape
-    chosen = plan((rows,), columns, depth, chip)
+    chosen = Kernel("matmul", (rows,), columns, depth).plans(chip)[0][1]
     tiles = [Plan(tile, flat=True) for tile in candidates(columns, chip) if tile.rows <= rows]
     seconds = {tile: measure(shape, tile, mcpu, chip) for tile in tiles}
     best = min(seconds, key=lambda tile: seconds[tile])

@@ -20,9 +20,9 @@ from onnx import helper, numpy_helper
 import tcc
 from tcc import backends, frontends
 from tcc.backends import Settings
-from tcc.backends._tvm_tiles import ARM, NARROW, WIDE, Plan, Processor, Tile, candidates, plan, price, processor
 from tcc.compiler import fixing
 from tcc.compiler.running import run
+from tcc.cost_models._tiles import ARM, NARROW, WIDE, Plan, Processor, Tile, candidates, plan, price, processor
 from tcc.diagnostics import Exit, TccError
 from tcc.targets import parse_target
 

@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tcc import backends, frontends
-from tcc.backends._tvm_tiles import plan, processor
+from tcc.cost_models._tiles import plan, processor
 
 pytestmark = pytest.mark.skipif(
     backends.backend("tvm").absence() is not None or shutil.which("g++") is None,

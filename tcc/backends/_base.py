@@ -95,6 +95,8 @@ class Backend(ABC):
     modules: ClassVar[tuple[str, ...]] = ()
     fixed_shapes: ClassVar[bool] = False
     """Whether every size must be known when an artefact is made."""
+    tiled: ClassVar[bool] = False
+    """Whether it compiles kernels itself, in the tiles that the model's nodes say."""
     tolerance: ClassVar[float] = 1e-4
     """How far outputs may be from ONNX Runtime's, relative to the largest absolute value of each tensor."""
 

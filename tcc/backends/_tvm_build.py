@@ -11,6 +11,7 @@ import onnx
 from onnx import helper, version_converter
 
 from tcc.backends import _tvm_dots, _tvm_integers, _tvm_kernels, _tvm_schedules, _tvm_tiles
+from tcc.cost_models._tiles import processor
 from tcc.diagnostics import Exit, fail
 
 # An extra: whoever calls has checked that it is there.
@@ -30,7 +31,7 @@ class Built:
     mcpu: str
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
-    own: list[str] = field(default_factory=list)
+    tiles: dict[str, Any] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
 
 
@@ -42,24 +43,25 @@ def build(model: onnx.ModelProto, mcpu: str, triple: str = "", *, threads: int =
     Raises:
         TccError: exit UNSUPPORTED where TVM's importer has no such operator or form of it.
     """
+    said = _tvm_tiles.said(model.graph.node)
     model = _raised(model)
     inputs = _ports([i for i in model.graph.input if i.name not in {t.name for t in model.graph.initializer}])
     mcpu = mcpu or str(tvm.get_global_func("target.llvm_get_system_cpu")())
     target = tvm.target.Target({"kind": "llvm", "mcpu": mcpu, **({"mtriple": triple} if triple else {})})
     features = tvm.get_global_func("target.llvm_get_cpu_features")(target)
-    chip = replace(_tvm_tiles.processor(mcpu, triple, set(map(str, features))), threads=threads)
+    chip = replace(processor(mcpu, triple, set(map(str, features))), threads=threads)
     try:
         module = from_onnx(model, {port["name"]: port["shape"] for port in inputs}, sanitize_input_names=True)
     except Exception as error:
         reason = " ".join(str(error).split())[-300:]
         raise fail(Exit.UNSUPPORTED, "E0832", f"tvm's importer refuses the model: {reason}",
                    help="run the model with --backend=onnxruntime") from error  # fmt: skip
-    own: list[str] = []
+    tiles = _tvm_tiles.Tiles(chip, said)
     failed: list[str] = []
     with target, tvm.transform.PassContext(opt_level=3):
-        module = _lowered(module) if defaults else _optimized(module, chip, own, failed)
+        module = _lowered(module) if defaults else _optimized(module, tiles, failed)
         library = tvm.compile(module, target, relax_pipeline=_finish())
-    return Built(library, mcpu, inputs, _ports(model.graph.output), own, failed)
+    return Built(library, mcpu, inputs, _ports(model.graph.output), tiles.facts(), failed)
 
 
 _READ = 17
@@ -94,11 +96,11 @@ def _lowered(module: Any) -> Any:
     return relax.get_pipeline("zero")(module)
 
 
-def _optimized(module: Any, chip: _tvm_tiles.Processor, own: list[str], failed: list[str]) -> Any:
+def _optimized(module: Any, tiles: _tvm_tiles.Tiles, failed: list[str]) -> Any:
     """Channels last, constants folded, this package's kernels, what follows them fused, all of it scheduled."""
     passes = relax.transform
     _tvm_dots.register()
-    module = _tvm_integers.in_integers(module, chip.dot)
+    module = _tvm_integers.in_integers(module, tiles.chip.dot)
     module = tvm.transform.Sequential([
         passes.DecomposeOpsForInference(),
         passes.ConvertLayout({"relax.nn.conv2d": ["NHWC", "OHWI"]}),
@@ -107,7 +109,7 @@ def _optimized(module: Any, chip: _tvm_tiles.Processor, own: list[str], failed: 
         passes.LegalizeOps(_tvm_integers.LEGALIZERS, skip_ops=_OWN),
         passes.FoldConstant(),
         passes.DeadCodeElimination(),
-        passes.LegalizeOps(_tvm_kernels.legalizers(chip, own), skip_ops=_tvm_integers.KEPT),
+        passes.LegalizeOps(_tvm_kernels.legalizers(tiles), skip_ops=_tvm_integers.KEPT),
         passes.DeadCodeElimination(),
         passes.LegalizeOps(),
         passes.AnnotateTIROpPattern(),
@@ -116,7 +118,7 @@ def _optimized(module: Any, chip: _tvm_tiles.Processor, own: list[str], failed: 
         passes.FuseTIR(),
         passes.DeadCodeElimination(),
     ])(module)  # fmt: skip
-    return _tvm_schedules.scheduled(module, chip, failed)
+    return _tvm_schedules.scheduled(module, tiles.chip, failed)
 
 
 def _finish() -> Any:

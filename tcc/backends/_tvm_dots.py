@@ -6,47 +6,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
+
+from tcc.cost_models._tiles import SDOT, VNNI
 
 # An extra: whoever calls has checked that it is there.
 with contextlib.suppress(ModuleNotFoundError):
     from tvm.s_tir import TensorIntrin
     from tvm.script import tirx as T  # noqa: N812 - the name that TVM's own scripts use
 
-WIDTH = 4
-"""Bytes of a lane whose products are added up."""
-
-
-@dataclass(frozen=True)
-class Dot:
-    """One instruction: ``lanes`` of int32, each plus the sum of four products of ``data``'s type and int8.
-
-    ``name`` is that under which TensorIR knows it.
-    """
-
-    name: str
-    lanes: int
-    data: str
-
-
-def dot(lanes: int, features: Collection[str]) -> Dot | None:
-    """What a processor with these of LLVM's features has; None where products of bytes are none of its own."""
-    if lanes == _VNNI.lanes and "avx512vnni" in features:
-        return _VNNI
-    return _SDOT if lanes == _SDOT.lanes and "dotprod" in features else None
-
-
-_VNNI = Dot("tcc_vpdpbusd_16", 16, "uint8")
-"""AVX512-VNNI: unsigned data, signed weights, no saturation."""
-_SDOT = Dot("tcc_sdot_4", 4, "int8")
-"""Arm's dot product of version 8.2."""
-
 
 def register() -> None:
     """Make the instructions known to TensorIR; again does no harm."""
-    for made, implementation in ((_VNNI, _vpdpbusd), (_SDOT, _sdot)):
+    for made, implementation in ((VNNI, _vpdpbusd), (SDOT, _sdot)):
         TensorIntrin.register(made.name, _meaning(made.lanes, made.data), implementation(), override=True)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tcc.backends._tvm_dots import WIDTH, Dot
 from tcc.backends._tvm_integers import widened
-from tcc.backends._tvm_tiles import Plan, Processor, Tile, plan
+from tcc.backends._tvm_tiles import Tiles
+from tcc.cost_models._tiles import WIDTH, Dot, Kernel, Plan, Tile
 
 # An extra: whoever calls has checked that it is there.
 with contextlib.suppress(ModuleNotFoundError):
@@ -21,22 +21,22 @@ with contextlib.suppress(ModuleNotFoundError):
 
 ACCUMULATE, PACK, PAD, OUT, DEPTHWISE = "tcc_accumulate", "tcc_pack", "tcc_pad", "tcc_out", "tcc_depthwise"
 """The names of the blocks that schedules look for."""
-ROWS, FLAT, DOT = "tcc_rows", "tcc_flat", "tcc_dot"
-"""The annotations of an accumulating block: its tile's rows, whether they run over all leading axes as one, and the
-name of the instruction that adds up products of bytes ('' for floats)."""
+ROWS, COLUMNS, FLAT, DOT = "tcc_rows", "tcc_columns", "tcc_flat", "tcc_dot"
+"""The annotations of an accumulating block: its tile's rows and columns, whether rows run over all leading axes as one,
+and the name of the instruction that adds up products of bytes ('' for floats)."""
 _FUSABLE = 4
 """TVM's kOutEWiseFusable: elementwise operators that follow join the function."""
 Legalizer = Callable[[Any, Any], Any]
 
 
-def legalizers(chip: Processor, made: list[str]) -> dict[str, Legalizer]:
+def legalizers(tiles: Tiles) -> dict[str, Legalizer]:
     """How relax's operators become functions of this module; others, and what does not fit, keep TVM's own.
 
-    ``made`` collects what was lowered here.
+    ``tiles`` says in which tiles, and notes what was lowered here.
     """
     return {
-        "relax.matmul": lambda builder, call: _matmul(builder, call, chip, made),
-        "relax.nn.conv2d": lambda builder, call: _conv2d(builder, call, chip, made),
+        "relax.matmul": lambda builder, call: _matmul(builder, call, tiles),
+        "relax.nn.conv2d": lambda builder, call: _conv2d(builder, call, tiles),
     }
 
 
@@ -74,15 +74,14 @@ def _emit(builder: Any, function: Callable[..., Any], *arguments: Any, hint: str
     return builder.call_te(function, *arguments, primfunc_name_hint=hint, primfunc_attrs=attributes)
 
 
-def _matmul(builder: Any, call: Any, chip: Processor, made: list[str]) -> Any:
-    given, zero, dot = _data(builder, call, chip)
+def _matmul(builder: Any, call: Any, tiles: Tiles) -> Any:
+    given, zero, dot = _data(builder, call, tiles)
     left, right, weight = _sizes(given), _sizes(call.args[1]), _constant(call.args[1])
     if left is None or right is None or len(left) < 2 or (dot is None and not _floats(call)):
         return _default(builder, call)
-    what, steps = ("matmul", left[-1]) if dot is None else ("matmul int8", -(-left[-1] // WIDTH))
+    what = "matmul" if dot is None else "matmul int8"
     if weight is not None and weight.ndim == 2:
-        chosen = plan(left[:-1], right[1], steps, chip)
-        made.append(_described(what, left[:-1], right[1], right[0], chosen))
+        chosen = tiles.take(Kernel(what, left[:-1], right[1], right[0]))
         packed, off = relax.const(pack(weight, chosen.tile, dot)), _off(zero, weight.sum(axis=0))
         return _emit(
             builder, lambda a, w, *o: product(a, w, right[1], chosen, dot, *o), given, packed, *off, hint="tcc_matmul"
@@ -91,15 +90,8 @@ def _matmul(builder: Any, call: Any, chip: Processor, made: list[str]) -> Any:
     fits = len(left) == len(right) and left[:-2] == right[:-2] and len(left) >= 3
     if not fits or other is None or other[1] or zero or (dot is not None and str(other[0].ty.dtype) != "int8"):
         return _default(builder, call)
-    tile = plan(left[-2:-1], right[-1], steps, chip).tile
-    made.append(_described(f"batched {what}", left[:-1], right[-1], right[-2], Plan(tile, flat=False)))
+    tile = tiles.take(Kernel(f"batched {what}", left[:-1], right[-1], right[-2])).tile
     return _emit(builder, lambda a, b: batched(a, b, tile, dot), given, other[0], hint="tcc_batched")
-
-
-def _described(what: str, outer: Sequence[int], columns: int, depth: int, chosen: Plan) -> str:
-    """For the report: ``matmul 1x197 x 768 x 192 in 8x48``."""
-    tile = chosen.tile
-    return f"{what} {'x'.join(map(str, outer))} x {columns} x {depth} in {tile.rows}x{tile.columns}"
 
 
 def pack(weight: np.ndarray, tile: Tile, dot: Dot | None = None) -> np.ndarray:
@@ -244,8 +236,8 @@ def batched(a: Any, b: Any, tile: Tile, dot: Dot | None = None) -> Any:
     )  # fmt: skip
 
 
-def _conv2d(builder: Any, call: Any, chip: Processor, made: list[str]) -> Any:
-    given, zero, dot = _data(builder, call, chip)
+def _conv2d(builder: Any, call: Any, tiles: Tiles) -> Any:
+    given, zero, dot = _data(builder, call, tiles)
     weight, groups, data = _constant(call.args[1]), int(call.attrs.groups), _sizes(given)
     if data is None or weight is None or call.attrs.data_layout != "NHWC" or (dot is None and not _floats(call)):
         return _default(builder, call)
@@ -256,20 +248,22 @@ def _conv2d(builder: Any, call: Any, chip: Processor, made: list[str]) -> Any:
     off = _off(zero, matrix.reshape(-1, outputs).sum(axis=0)) if dot is not None else []
     if groups == data[-1] and outputs == groups and inputs == 1:
         taps = relax.const(np.ascontiguousarray(matrix[:, :, 0]).astype(np.float32))
-        made.append(f"depthwise {'int8 ' if dot else ''}{size[1]}x{size[2]}x{size[3]}")
-        return _emit(builder, lambda a, w, *o: depthwise(a, w, window, *o), given, taps, *off, hint="tcc_depthwise")
+        kernel = Kernel(f"depthwise{' int8' if dot else ''}", size[:-1], outputs, taps=high * wide)
+        tile = tiles.take(kernel).tile if outputs % tiles.chip.lanes == 0 else None
+        return _emit(
+            builder, lambda a, w, *o: depthwise(a, w, window, tile, *o), given, taps, *off, hint="tcc_depthwise"
+        )  # fmt: skip
     if groups != 1:
         return _default(builder, call)
-    steps, what = (inputs, "convolution") if dot is None else (-(-inputs // WIDTH), "convolution int8")
+    what = f"convolution{'' if dot is None else ' int8'} {high}x{wide}"
     if high == wide == 1 and window.strides == (1, 1) and not any(window.padding):
-        chosen = plan(size[:-1], outputs, steps, chip)
-        made.append(_described(f"{what} 1x1", size[:-1], outputs, inputs, chosen))
+        chosen = tiles.take(Kernel(what, size[:-1], outputs, inputs))
         packed = relax.const(pack(matrix.reshape(inputs, outputs), chosen.tile, dot))
         return _emit(
             builder, lambda a, w, *o: product(a, w, outputs, chosen, dot, *o), given, packed, *off, hint="tcc_conv1x1"
         )  # fmt: skip
-    tile = plan(size[2:3], outputs, high * wide * steps, chip).tile
-    made.append(_described(f"{what} {high}x{wide}", size[:-1], outputs, inputs, Plan(tile, flat=False)))
+    what += " strided" if high == wide == 1 else ""
+    tile = tiles.take(Kernel(what, size[:-1], outputs, inputs, taps=high * wide)).tile
     each = [[pack(matrix[y, x], tile, dot) for x in range(wide)] for y in range(high)]
     packed = relax.const(np.ascontiguousarray(np.moveaxis(np.asarray(each), 2, 0)))
     return _emit(
@@ -277,9 +271,9 @@ def _conv2d(builder: Any, call: Any, chip: Processor, made: list[str]) -> Any:
     )  # fmt: skip
 
 
-def _data(builder: Any, call: Any, chip: Processor) -> tuple[Any, int, Dot | None]:
+def _data(builder: Any, call: Any, tiles: Tiles) -> tuple[Any, int, Dot | None]:
     """The first operand; of bytes without the widening, their zero point and the instruction for them."""
-    given = call.args[0]
+    given, chip = call.args[0], tiles.chip
     if chip.dot is None or str(call.ty.dtype) != "int32":
         return given, 0, None
     found, weight = widened(builder, given), _constant(call.args[1])
@@ -346,8 +340,11 @@ def convolution(a: Any, w: Any, window: Window, tile: Tile, dot: Dot | None = No
     return _out(size, total, *off)
 
 
-def depthwise(a: Any, w: Any, window: Window, *off: Any) -> Any:
-    """NHWC with weights [KH, KW, C] → NHWC; bytes are added up in floats, which hold such sums exactly, to int32."""
+def depthwise(a: Any, w: Any, window: Window, tile: Tile | None, *off: Any) -> Any:
+    """NHWC with weights [KH, KW, C] → NHWC, in tiles of pixels × channels.
+
+    Bytes are added up in floats, which hold such sums exactly, to int32.
+    """
     high, wide = int(w.shape[0]), int(w.shape[1])
     size, strides, dilation = window.size, window.strides, window.dilation
     source = _padded(a, window, (size[2] - 1) * strides[1] + (wide - 1) * dilation[1] + 1, int(a.shape[3]))
@@ -357,7 +354,7 @@ def depthwise(a: Any, w: Any, window: Window, *off: Any) -> Any:
         lambda b, i, j, c: te.sum(
             source(b, i * strides[0] + y * dilation[0], j * strides[1] + x * dilation[1], c).astype("float32")
             * w[y, x, c], [y, x]
-        ), name=DEPTHWISE,
+        ), name=DEPTHWISE, attrs={} if tile is None else {ROWS: tile.rows, COLUMNS: tile.columns},
     )  # fmt: skip
     result = "float32" if a.dtype == "float32" else "int32"
     return _out(size, lambda *i: total(*i).astype(result), *off)

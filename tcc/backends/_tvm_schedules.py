@@ -6,8 +6,8 @@ import contextlib
 import math
 from typing import Any
 
-from tcc.backends._tvm_kernels import ACCUMULATE, DEPTHWISE, DOT, FLAT, OUT, PACK, PAD, ROWS
-from tcc.backends._tvm_tiles import Processor
+from tcc.backends._tvm_kernels import ACCUMULATE, COLUMNS, DEPTHWISE, DOT, FLAT, OUT, PACK, PAD, ROWS
+from tcc.cost_models._tiles import Processor
 
 # An extra: whoever calls has checked that it is there.
 with contextlib.suppress(ModuleNotFoundError):
@@ -171,13 +171,11 @@ def _depthwise(schedule: Any, chip: Processor) -> None:
     if PAD in _names(schedule):
         _vectorized(schedule, schedule.get_loops(schedule.get_sblock(PAD))[-1], chip)
     *_, row, column = schedule.get_loops(last)
-    if _extent(schedule, column) % chip.lanes:
+    marks = schedule.get(accumulate).annotations
+    if ROWS not in marks:
         return
-    vectors = next(v for v in (2, 1) if _extent(schedule, column) % (v * chip.lanes) == 0)
-    most = _extent(schedule, row)
-    rows = next(r for r in (8, 7, 6, 5, 4, 3, 2, 1) if most % r == 0)
-    down, inside = schedule.split(row, [None, rows])
-    across, lanes = schedule.split(column, [None, vectors * chip.lanes])
+    down, inside = schedule.split(row, [None, int(marks[ROWS])])
+    across, lanes = schedule.split(column, [None, int(marks[COLUMNS])])
     schedule.reorder(down, across, inside, lanes)
     schedule.compute_at(accumulate, across, preserve_unit_loops=True)
     schedule.set_scope(accumulate, 0, "local")

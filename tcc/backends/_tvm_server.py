@@ -47,7 +47,7 @@ class Server:
         facts = {
             "tvm": self._tvm.__version__, "mcpu": built.mcpu, "triple": options["triple"],
             "threads": settings["threads"],
-            "own_schedules": built.own, "default_schedules": built.failed,
+            **built.tiles, "default_schedules": built.failed,
             "build_seconds": time.perf_counter() - started,
         }  # fmt: skip
         beside = Path(f"{output}.json")

@@ -52,6 +52,7 @@ class Tvm(Isolated):
     extra: ClassVar[str] = "tvm"
     modules: ClassVar[tuple[str, ...]] = ("tvm",)
     fixed_shapes: ClassVar[bool] = True
+    tiled: ClassVar[bool] = True
     server: ClassVar[str] = "tcc.backends._tvm_server:Server"
 
     def lower(self, model: Model, path: Path, settings: Settings = DEFAULTS) -> Artefact:

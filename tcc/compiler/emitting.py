@@ -150,6 +150,9 @@ def _lowered(backend: Backend, path: Path, made_of: Emission) -> Emitted:
     if backend.fixed_shapes:
         # What becomes constant is folded at -O2, which may not write operators that this back end does not know.
         within = replace(settings.target or parse_target("native"), max_opset=backend.opset)
+        if backend.tiled:
+            # Its kernels' tiles are chosen there, with the program, and stand on the nodes.
+            within = replace(within, backends=(backend.name, *within.backends))
         model, feeds, said = fixing.fixed(model, replace(settings, target=within), feeds)
     elif feeds:
         settings = replace(settings, options={**settings.options, "shapes": fixing.shapes(feeds[0])})

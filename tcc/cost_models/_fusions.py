@@ -90,6 +90,18 @@ NARROW = 8
 
 
 @dataclass(frozen=True)
+class Regions:
+    """What a back end compiles into one kernel of its own: an anchor and what is done to its result element by element.
+
+    ``anchors`` are operators whose kernels are tiled; ``elementwise`` says of each operator that joins one how many
+    vector instructions it takes for a vector of elements.
+    """
+
+    anchors: frozenset[str]
+    elementwise: FrozenMapping[float]
+
+
+@dataclass(frozen=True)
 class Fusions:
     """The quantised kernels of one back end.
 
@@ -101,7 +113,7 @@ class Fusions:
 
     ``epilogues``, ``affine`` maps by constants and ``sums`` are computed while an operator's result is written;
     ``patterns`` run as one kernel, the largest first. ``costs`` are what kernels were measured to take; the roofline
-    alone prices the others.
+    alone prices the others. ``regions`` are for back ends that compile kernels themselves, whose tiles are chosen.
     """
 
     source: str
@@ -121,6 +133,7 @@ class Fusions:
     sums: FrozenMapping[tuple[str, ...]]
     patterns: tuple[Pattern, ...]
     costs: FrozenMapping[Cost]
+    regions: Regions | None = None
 
 
 _NAMES = schema.mapping(schema.text)
@@ -136,6 +149,7 @@ _CHECK = schema.table({
     "patterns": schema.mapping(schema.table({"operands": schema.text, "match": schema.texts})),
 }, {
     "costs": schema.mapping(schema.table({}, {field.name: schema.rate for field in fields(Cost)})),
+    "regions": schema.table({"anchors": schema.texts, "elementwise": schema.mapping(schema.rate)}),
 })  # fmt: skip
 
 
@@ -183,7 +197,12 @@ def _build(contents: Mapping[str, Any]) -> Fusions:
                 key=lambda pattern: -len(pattern.terms),
             )
         ),
+        regions=_regions(contents.get("regions")),
     )
+
+
+def _regions(table: Mapping[str, Any] | None) -> Regions | None:
+    return None if table is None else Regions(frozenset(table["anchors"]), FrozenMapping(table["elementwise"]))
 
 
 def _lists(table: Mapping[str, list[str]]) -> FrozenMapping[tuple[str, ...]]:

@@ -20,12 +20,14 @@ class ENode:
 
     ``operator`` is an ONNX name, or ``value``, ``literal``, ``absent`` (leaves), ``opaque`` (a node carried
     through, whose key stands in ``attributes``) or ``project`` (output ``output`` of the class it reads).
+    ``variant`` tells apart ways to run one node, none of which the engine knows.
     """
 
     operator: str
     attributes: str
     inputs: tuple[int, ...]
     output: int = 0
+    variant: str = ""
 
     @property
     def order(self) -> tuple[str, str, tuple[int, ...], int]:

@@ -22,6 +22,7 @@ from tcc.ir.naming import names_of_model
 from tcc.ir.problem import Budgets, Edge, Problem, Weights
 from tcc.ir.saturation import Limits, saturate
 from tcc.passes._choosing import Choice, Choosing
+from tcc.passes._kernel_tiles import write_tiles
 from tcc.passes.base import Context
 from tcc.rewrites import stored
 from tcc.rewrites.lossy import Evidence, Offer, offered_for, techniques
@@ -165,7 +166,8 @@ class Attempt:
     def emit(self, choice: Choice) -> None:
         """Write the chosen program into this attempt's own model."""
         names = names_of_model(self.model)
-        emission.emit(self.imported, self.frozen, choice.program, self.model.opset_imports, names)
+        values = emission.emit(self.imported, choice.frozen, choice.program, self.model.opset_imports, names)
+        write_tiles(choice.tiles, values)
 
     def record(self, choice: Choice) -> dict[str, Any]:
         """Facts for the report."""

@@ -12,7 +12,8 @@ from tcc.ir import emission, extraction, problem
 from tcc.ir.frozen import ENode, Frozen
 from tcc.ir.importing import Imported
 from tcc.ir.problem import Budgets, Edge, Price, Problem, Weights
-from tcc.passes._pricing import Pricing
+from tcc.passes._kernel_tiles import KernelTiles, Marked
+from tcc.passes._pricing import RUN_ON_CONSTANTS, Pricing
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -23,10 +24,12 @@ _NODE_FIELDS = 24
 
 @dataclass(frozen=True)
 class Choice:
-    """An extraction and its program."""
+    """An extraction and its program, in the classes of ``frozen``; ``tiles`` are those of kernels that have one."""
 
     extraction: extraction.Extraction
     program: emission.Program
+    frozen: Frozen
+    tiles: Mapping[int, Marked] = field(default_factory=dict)
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Choosing:
     frozen: Frozen
     prices: Roofline
     _pricing: Pricing = field(init=False, repr=False)
+    _tiles: KernelTiles | None = field(init=False, default=None, repr=False)
 
     @cached_property
     def node_bytes(self) -> float:
@@ -73,22 +77,31 @@ class Choosing:
         self._pricing = Pricing(
             self.frozen, self.prices, self.imported.nodes, self.imported.values, needed, instead=instead
         )  # fmt: skip
+        self._tiles = self._pricing.tiles(self.prices.target)
+        frozen = self.frozen if self._tiles is None else self._tiles.frozen
         return problem.build(
-            self.frozen, roots, self._price, leaves=leaves, weights=weights, budgets=budgets, stored=self._stored,
+            frozen, roots, self._price, leaves=leaves, weights=weights, budgets=budgets, stored=self._stored,
             edges=edges, loss=loss,
         )  # fmt: skip
 
     def extract(self, built: Problem, seconds: float, *, program: bool = True) -> Choice:
         """The best program; without the integer ``program`` a greedy one."""
         found = extraction.extract(built, seconds=seconds) if program else extraction.extract_greedily(built)
-        return Choice(found, emission.Program(found.choice, built.used(found.choice)))
+        used = built.used(found.choice)
+        if self._tiles is None:
+            return Choice(found, emission.Program(found.choice, used), self.frozen)
+        choice, used, marks = self._tiles.folded(found.choice, used)
+        return Choice(found, emission.Program(choice, used), self._tiles.frozen, marks)
 
     def spent(self) -> Budgets:
         """What the graph takes as it is: bytes, and nodes that depend on an input."""
         graph = self.imported.graph
         values = [*graph.initializers.values(), *(v for node in graph for v in node.outputs)]
         held = sum(v.const_value.nbytes for v in values if v.const_value is not None)
-        live = sum(any(not self._is_constant(v) for v in node.outputs if v.name) for node in graph)
+        live = sum(
+            node.op_type in RUN_ON_CONSTANTS or any(not self._is_constant(v) for v in node.outputs if v.name)
+            for node in graph
+        )
         return Budgets(nbytes=held + self.node_bytes * len(graph), nodes=float(live))
 
     def _is_constant(self, v: onnx_ir.Value) -> bool:
@@ -98,7 +111,7 @@ class Choosing:
         return place is not None and self.frozen.classes[place].constant
 
     def _stored(self, c: int) -> float | None:
-        eclass = self.frozen.classes[c]
+        eclass = (self.frozen if self._tiles is None else self._tiles.frozen).classes[c]
         if eclass.several:
             return None
         if eclass.original_constant:
@@ -121,6 +134,8 @@ class Choosing:
             return Price()
         if self._is_refused(self._pricing.operator(node)):
             return None
+        if self._tiles is not None and (tiled := self._tiles.seconds.get((c, node))) is not None:
+            return Price(tiled, self.node_bytes, 1.0) if tiled else Price(0.0, self.node_bytes, 1.0, ties=1.0)
         # What depends on no input is computed when the model is loaded, whoever runs it.
         nodes = 0.0 if self._pricing.is_folded(node) else 1.0
         seconds = self._pricing.seconds(c, node)

@@ -17,6 +17,7 @@ from tcc.ir.importing import is_pure
 from tcc.ir.model import tensor_type
 from tcc.ir.types import TensorType
 from tcc.passes._fused import Fused
+from tcc.passes._kernel_tiles import KernelTiles, tiles_of
 from tcc.passes._neighbours import Neighbours
 from tcc.passes._quantized import Quantized
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tcc.targets import Target
 
 _PRODUCTS = frozenset({"MatMul", "Gemm"})
-_RUN_ON_CONSTANTS = frozenset({"DequantizeLinear"})
+RUN_ON_CONSTANTS = frozenset({"DequantizeLinear"})
 """Operators that runtimes run each time although all their inputs are constant, to keep weights small in memory."""
 _SMALL_VALUE = 64
 """Elements of a constant whose value may be looked at: scales, zero points, limits."""
@@ -82,9 +83,13 @@ class Pricing:
         for c, eclass in enumerate(self.frozen.classes):
             yield from ((c, node) for node in eclass.nodes if node.operator == "opaque")
 
+    def tiles(self, target: Target) -> KernelTiles | None:
+        """The kernels in tiles; None where the target's back end brings its own."""
+        return tiles_of(self._quantized.around, target, self._attributes)
+
     def is_folded(self, node: ENode) -> bool:
         """Whether a node depends on no input, and so is computed when the model is loaded."""
-        if self.operator(node) in _RUN_ON_CONSTANTS:
+        if self.operator(node) in RUN_ON_CONSTANTS:
             return False
         return all(self.frozen.classes[i].constant for i in node.inputs) and is_pure(node.attributes)
 
@@ -93,7 +98,7 @@ class Pricing:
         constants = [self._is_held(i) for i in node.inputs]
         if self.is_folded(node):
             return self._alone(c, node, constants)
-        if c in self.instead and self.operator(node) in _RUN_ON_CONSTANTS and self._is_held(node.inputs[0]):
+        if c in self.instead and self.operator(node) in RUN_ON_CONSTANTS and self._is_held(node.inputs[0]):
             return self._as_weight(c, node)
         owed = 0.0
         if not self._quantized.is_empty:
@@ -109,7 +114,7 @@ class Pricing:
     def _is_held(self, c: int) -> bool:
         """Whether a class is a constant when the model runs."""
         eclass = self.frozen.classes[c]
-        return eclass.constant and not any(self.operator(n) in _RUN_ON_CONSTANTS for n in eclass.nodes)
+        return eclass.constant and not any(self.operator(n) in RUN_ON_CONSTANTS for n in eclass.nodes)
 
     def _as_weight(self, c: int, node: ENode) -> float:
         """What a weight takes that is dequantised in each run: itself, and what its readers then take longer.
@@ -163,7 +168,7 @@ class Pricing:
     def _alone(self, c: int, node: ENode, constants: list[bool]) -> float:
         """What a node takes that runs as it is."""
         operator = self.operator(node)
-        if operator in _RUN_ON_CONSTANTS:
+        if operator in RUN_ON_CONSTANTS:
             constants = [False] * len(constants)
         if operator == "Add" and self._is_bias(node):
             # Runtimes fuse a bias into the product before it: what is left of the Add is its dispatch.

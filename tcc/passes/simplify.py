@@ -25,6 +25,7 @@ from tcc.ir.restating import restated
 from tcc.ir.saturation import Limits, Saturating
 from tcc.passes import _raising
 from tcc.passes._choosing import Choice, Choosing
+from tcc.passes._kernel_tiles import write_tiles
 from tcc.passes._origins import Origins, declines
 from tcc.passes.base import DECLINES, ORIGINS, Context, Effect, Pass, PassResult, Stop
 from tcc.rewrites import Equality, siblings, stored
@@ -195,8 +196,8 @@ class _GraphRun:
             # Nobody asks the engine any more, and it holds more than the graph does.
             imported.egraph.close()
             heap.give_back()
-        values = emission.emit(imported, frozen, program, self.model.opset_imports, names_of_model(self.model))
-        record = self._record(frozen, choice)
+        values = emission.emit(imported, choice.frozen, program, self.model.opset_imports, names_of_model(self.model))
+        record = self._record(frozen, choice) | write_tiles(choice.tiles, values)
         if origins is not None:
             record[ORIGINS] = origins.entries(values)
         if told is not None:

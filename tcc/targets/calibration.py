@@ -76,6 +76,7 @@ def text(facts: Mapping[str, Any], threads: int) -> str:
         "alignment": facts["alignment"],
         **{block: facts[block] | {"source": source} for block in ("peak", "bandwidth", "launch")},
         "caches": facts["caches"],
+        **({"vectors": facts["vectors"]} if "vectors" in facts else {}),
         "quantization": recipe,
     }
     return "\n".join(_lines(stated)) + "\n"

@@ -269,7 +269,22 @@ def _as_facts(measured: dict[str, Any], processor: str, flags: frozenset[str], t
         "bandwidth": {"source": SOURCE, "bytes_per_second": measured["bandwidth"]},
         "launch": {"source": SOURCE, "seconds": measured["launch"]},
         "caches": {"source": "the operating system's", "bytes": _caches()},
+        **({"vectors": vectors} if (vectors := _vectors(flags)) else {}),
     }
+
+
+def _vectors(flags: frozenset[str]) -> dict[str, Any]:
+    """The registers of a processor with these flags; nothing for those of which none is known here."""
+    if "avx512f" in flags:
+        found: dict[str, Any] = {"lanes": 16, "registers": 32}
+        dot = {"dot": "avx512vnni"} if "avx512_vnni" in flags else {}
+    elif "avx2" in flags:
+        found, dot = {"lanes": 8, "registers": 16}, {}
+    elif "asimd" in flags:
+        found, dot = {"lanes": 4, "registers": 32}, {"dot": "dotprod"} if "asimddp" in flags else {}
+    else:
+        return {}
+    return {"source": "the processor's flags", **found, **dot}
 
 
 def _caches() -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.targets import grammar, schema
-from tcc.targets.target import Cache, FrozenMapping, Quantization, Target
+from tcc.targets.target import Cache, FrozenMapping, Quantization, Target, Vectors
 
 FOLDER = Path(__file__).parent
 SOURCED = ("peak", "bandwidth", "launch", "caches", "operators", "onnx", "quantization")
@@ -124,6 +124,10 @@ def _quantization(table: dict[str, Any]) -> Quantization:
     return Quantization(**fields | {"operators": tuple(fields["operators"])})
 
 
+def _vectors(table: dict[str, Any] | None) -> Vectors | None:
+    return None if table is None else Vectors(**{key: value for key, value in table.items() if key != "source"})
+
+
 def _operators(table: dict[str, Any]) -> dict[str, Any]:
     return {
         "domains": frozenset(table["domains"]),
@@ -168,6 +172,7 @@ def _build(
         power=options.get("power", ""),
         features=tuple(chosen),
         **_operators(facts["operators"]),
+        vectors=_vectors(facts.get("vectors")),
         notes=notes,
         sources=FrozenMapping({block: facts[block]["source"] for block in SOURCED}),
     )

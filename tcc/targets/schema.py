@@ -129,6 +129,7 @@ CHOICES: dict[str, Check] = {
     "note": text,
     "stacks": mapping(table({"description": text, "max_opset": count, "max_ir_version": count})),
     "features": mapping(table({"description": text, "default": flag, "peak": PEAK})),
+    "vectors": table({"source": text, "lanes": count, "registers": count}, {"dot": one_of("avx512vnni", "dotprod")}),
     "power": mapping(table({"description": text, "compute": rate, "bandwidth": rate})),
 }
 RATES: dict[str, Check] = {

@@ -62,6 +62,18 @@ class Quantization:
 
 
 @dataclass(frozen=True)
+class Vectors:
+    """The registers that kernels compute in: ``lanes`` float32 elements each, ``registers`` of them.
+
+    ``dot`` is LLVM's name of the feature that adds up products of bytes, empty where there is none.
+    """
+
+    lanes: int
+    registers: int
+    dot: str = ""
+
+
+@dataclass(frozen=True)
 class Target:
     """A machine with its software stack.
 
@@ -73,6 +85,7 @@ class Target:
     of that element type only.
     ``composed`` says of operators for which the runtime has no kernel of its own how many others it runs instead.
     ``storage`` lists types in which a weight may lie that the runtime computes back once, when it loads the model.
+    ``vectors`` are a processor's registers, None where they are not known: what compilers tile kernels for.
     ``text`` is the spelling that gives this target again; ``sources`` says where each block of numbers is from.
     """
 
@@ -101,6 +114,7 @@ class Target:
     features: tuple[str, ...] = ()
     composed: FrozenMapping[int] = field(default=FrozenMapping())
     storage: frozenset[str] = frozenset()
+    vectors: Vectors | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
     sources: FrozenMapping[str] = field(default=FrozenMapping(), compare=False, repr=False)
 
