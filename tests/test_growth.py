@@ -46,7 +46,34 @@ scaled (float[n, 4] x, float[m, 4] z) => (float[k, 3] y)
 """A product of unknown size that is multiplied with 1, as scores without a scale are."""
 
 
-@pytest.mark.parametrize("text", [WINDOW, SCALED], ids=["zeros", "ones"])
+UNTRAINED = """<ir_version: 8, opset_import: ["" : 17]>
+untrained (float[n, 2, 6, 6] x) => (float[n, 2, 6, 6] y)
+<float one = {{1}}, float zero = {{0}}, float[2, 1, 1] ones = {{1, 1}}, float[2, 1, 1] zeros = {{0, 0}},
+ float[2, 2, 1, 1] w = {{1, 2, 3, 4}}> {{
+   conv = Conv (x, w)
+   scaled = Mul ({scale})
+   y = Add ({shift})
+}}"""
+"""What takes in a factor or a term, and a factor and a term that change nothing, as a layer has before its training."""
+TENSORS = UNTRAINED.format(scale="conv, ones", shift="scaled, zeros")
+NUMBERS = UNTRAINED.format(scale="conv, one", shift="scaled, zero")
+LEFT = UNTRAINED.format(scale="ones, conv", shift="zeros, scaled")
+GROUPS = """<ir_version: 10, opset_import: ["" : 21]>
+groups (float[n, 4, 6, 6] x) => (float[n, 4, 6, 6] y)
+<int64[3] parts = {0, 2, -1}, int64[4] whole = {0, 4, 6, 6}, float[2] one = {1, 1}, float[2] zero = {0, 0},
+ float[4, 1, 1] ones = {1, 1, 1, 1}, float[4, 1, 1] zeros = {0, 0, 0, 0}> {
+   groups = Reshape (x, parts)
+   normal = InstanceNormalization (groups, one, zero)
+   back = Reshape (normal, whole)
+   scaled = Mul (back, ones)
+   y = Add (scaled, zeros)
+}"""
+TEXTS = {
+    "zeros": WINDOW, "ones": SCALED, "tensors": TENSORS, "numbers": NUMBERS, "left": LEFT, "groups": GROUPS
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_constants_do_not_make_ever_new_ones(text: str) -> None:
     model = frontends.load(onnx.parser.parse_model(text))
     (graph,) = Simplify(newer=False).run(model, Context(parse_target("native"))).facts["graphs"]

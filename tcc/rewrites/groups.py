@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from egglog import RewriteOrRule, String, eq, rewrite, rule, union
+from egglog import RewriteOrRule, String, eq, ne, rewrite, rule, union
 
 from tcc.ir.host import given
 from tcc.ir.language import (
@@ -63,10 +63,11 @@ def _factor(normalized: Callable[..., Tensor], x: Tensor, s: Tensor, b: Tensor, 
         constant(s), constant(b), constant(c), eq(k).to(kind(made)), eq(q).to(kind(c)),
         *given(r, normal.channel_shape(q, k)),
     )  # fmt: skip
+    # A neutral c leaves what it meets as it is: taken in, it would be there to be taken in again, for ever.
     for product in (Mul(made, c), Mul(c, made)):
-        yield rewrite(product).to(normalized(x, Mul(s, own), Mul(b, own), a), *facts)
+        yield rewrite(product).to(normalized(x, Mul(s, own), Mul(b, own), a), *facts, ne(product).to(made))
     for total in (Add(made, c), Add(c, made)):
-        yield rewrite(total).to(normalized(x, s, Add(b, own), a), *facts)
+        yield rewrite(total).to(normalized(x, s, Add(b, own), a), *facts, ne(total).to(made))
 
 
 @exact(Equality.VALUE, LINEAR, "InstanceNormalization|ReduceMean", "Mul|Add")

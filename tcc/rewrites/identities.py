@@ -154,41 +154,42 @@ def _before(heads: Iterable[Tensor], tail: Tensors) -> Tensors:
 @exact(Equality.VALUE, f"{IEEE}: x + 0 loses the sign of -0", "Add")
 def add_zero(x: Tensor, c: Tensor, k: String, m: String, z: String) -> Rewrites:
     """x + 0 = x if the sum has x's type."""
+    # Subsumed, here and below: x would be computed of itself, and what takes in a term or a factor would never end.
     t = Add(x, c)
-    yield rewrite(t).to(x, eq(z).to(known(c)), when.all_equal_to(z, 0), eq(k).to(kind(x)), eq(m).to(kind(t)),
-                        when.same_kind(k, m))  # fmt: skip
+    yield rewrite(t, subsume=True).to(x, eq(z).to(known(c)), when.all_equal_to(z, 0), eq(k).to(kind(x)),
+                        eq(m).to(kind(t)), when.same_kind(k, m))  # fmt: skip
 
 
 @exact(Equality.BITS, ONNX, "Add")
 def add_zero_integer(x: Tensor, c: Tensor, k: String, m: String, z: String) -> Rewrites:
     """x + 0 = x for integers, if the sum has x's type."""
     t = Add(x, c)
-    yield rewrite(t).to(x, eq(z).to(known(c)), when.all_equal_to(z, 0), eq(k).to(kind(x)), eq(m).to(kind(t)),
-                        when.is_integer(k), when.same_kind(k, m))  # fmt: skip
+    yield rewrite(t, subsume=True).to(x, eq(z).to(known(c)), when.all_equal_to(z, 0), eq(k).to(kind(x)),
+                        eq(m).to(kind(t)), when.is_integer(k), when.same_kind(k, m))  # fmt: skip
 
 
 @exact(Equality.BITS, IEEE, "Sub")
 def subtract_zero(x: Tensor, c: Tensor, k: String, m: String, z: String) -> Rewrites:
     """x - (+0) = x if the difference has x's type."""
     t = Sub(x, c)
-    yield rewrite(t).to(x, eq(z).to(known(c)), when.all_positive_zero(z), eq(k).to(kind(x)), eq(m).to(kind(t)),
-                        when.same_kind(k, m))  # fmt: skip
+    yield rewrite(t, subsume=True).to(x, eq(z).to(known(c)), when.all_positive_zero(z), eq(k).to(kind(x)),
+                        eq(m).to(kind(t)), when.same_kind(k, m))  # fmt: skip
 
 
 @exact(Equality.BITS, IEEE, "Mul")
 def multiply_by_one(x: Tensor, c: Tensor, k: String, m: String, z: String) -> Rewrites:
     """x * 1 = x if the product has x's type."""
     t = Mul(x, c)
-    yield rewrite(t).to(x, eq(z).to(known(c)), when.all_equal_to(z, 1), eq(k).to(kind(x)), eq(m).to(kind(t)),
-                        when.same_kind(k, m))  # fmt: skip
+    yield rewrite(t, subsume=True).to(x, eq(z).to(known(c)), when.all_equal_to(z, 1), eq(k).to(kind(x)),
+                        eq(m).to(kind(t)), when.same_kind(k, m))  # fmt: skip
 
 
 @exact(Equality.BITS, IEEE, "Div")
 def divide_by_one(x: Tensor, c: Tensor, k: String, m: String, z: String) -> Rewrites:
     """x / 1 = x if the quotient has x's type."""
     t = Div(x, c)
-    yield rewrite(t).to(x, eq(z).to(known(c)), when.all_equal_to(z, 1), eq(k).to(kind(x)), eq(m).to(kind(t)),
-                        when.same_kind(k, m))  # fmt: skip
+    yield rewrite(t, subsume=True).to(x, eq(z).to(known(c)), when.all_equal_to(z, 1), eq(k).to(kind(x)),
+                        eq(m).to(kind(t)), when.same_kind(k, m))  # fmt: skip
 
 
 @exact(Equality.VALUE, "ISO C, annex F.10.4.4", "Pow")
