@@ -141,7 +141,9 @@ class Search:
             timid = branch.above is not None and loss < _LITTLE * budget
             return [replace(branch, share=math.sqrt(branch.share * (branch.above or 1.0)))] if timid else []
         left = budget / loss if loss < math.inf else 0.0  # not a number: as bad as can be
-        share = branch.share * min(_LESS[1], max(_LESS[0], _LESS[1] * left))
+        # What it lost on its own data, if that is less than it might, is what there has to be less of.
+        used = min(branch.share, _lost_within(self.points[-1].outcome) / budget)
+        share = max(branch.share * _LESS[0], used * min(_LESS[1], max(_LESS[0], _LESS[1] * left)))
         return [replace(branch, share=share, above=branch.share)]
 
     def extend(self, start: Outcome, passes: tuple[Pass, ...]) -> Outcome:
@@ -200,6 +202,12 @@ class Search:
         late = any(note.code == "N0706" for note in self.notes)
         source, reached = nearest.outcome.snapshots[0], nearest.branch or "simplified only"
         raise infeasible(nearest.exceeds, source, reached, nearest.cost, late=late)
+
+
+def _lost_within(outcome: Outcome) -> float:
+    """The loss that the last lossy pass found on the data that it sees; infinite where none did."""
+    found = [record.facts["loss"] for record in outcome.records if isinstance(record.facts.get("loss"), Mapping)]
+    return float(found[-1]["value"]) if found else math.inf
 
 
 def by_shape(branches: Sequence[Branch]) -> list[list[Branch]]:

@@ -108,6 +108,8 @@ def _constants(writing: _Writing, program: Program, opsets: Mapping[str, int]) -
             assert tensor is not None
             base = next((imported.values[n] for n in frozen.classes[c].numbers), None)
             v = constant_value(_base_name(base) or names.fresh("constant"), tensor)
+        elif v.graph is None:
+            v.name = names.fresh(v.name or "constant")  # a rule's own constant: what nodes compute is named after it
         builder.values[c] = v
         if v.graph is None or v.graph is imported.graph:
             made.append(v)

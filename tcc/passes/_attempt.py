@@ -35,7 +35,7 @@ PARTS = (PRICES, PROGRAM)
 _JOINING = frozenset({"cast_there_and_back", "cast_to_own_type"})
 _MARGIN = 0.99
 """The part of a budget of bytes that the predicted file may take."""
-_LOSS_PRICE = 0.05
+_LOSS_PRICE = 0.1
 """What the whole loss budget is worth, as a part of the objective: accuracy is not given away for nothing."""
 _OBJECTIVES = {
     "latency": Weights(1.0, 0.0, 0.0),
@@ -73,6 +73,8 @@ class Attempt:
     without: frozenset[str] = frozenset()
     offer: Offer = field(init=False)
     frozen: Frozen = field(init=False)
+    loss_price: float = field(init=False, default=0.0)
+    """What a loss of all counts for in the objective."""
 
     def __post_init__(self) -> None:
         graph, opset = self.model.graph, self.model.opset
@@ -153,7 +155,8 @@ class Attempt:
             seconds=None if self.slower else without.price.seconds * (1 + 1e-9),
         )  # fmt: skip
         if self.context.max_loss:
-            weights = replace(weights, loss=_LOSS_PRICE * without.objective / self.context.max_loss)
+            self.loss_price = _LOSS_PRICE * without.objective / self.context.max_loss
+            weights = replace(weights, loss=self.loss_price)
         try:
             return self._extract(choosing.problem(weights, budgets, edges=edges, loss=loss))
         except TccError as error:

@@ -17,6 +17,7 @@ from tcc.passes._attempt import Attempt
 from tcc.passes._prepared import Prepared, prepare
 from tcc.passes._sensitivity import Answers, Measuring
 from tcc.passes.base import Context, Effect, Pass, PassResult, Stop
+from tcc.rewrites.lossy import techniques
 from tcc.rewrites.lossy._ranges import KEY
 
 _ROUNDS = 5
@@ -46,6 +47,12 @@ _RIGHT = 0.9
 """The part of the predicted loss from which on what was measured corrects nothing."""
 _STATIC = "static-int8"
 """The technique that fixes ranges of activations."""
+_TWICE, _DEAR = 2.0, 0.1
+"""How much more than predicted, and which part of the budget, has to be lost for it to be asked by what."""
+_HUGE = 1e6
+"""The factor of what is worse than any prediction."""
+_NOTHING = "nothing"
+"""No technique's name."""
 _CLOSE = 0.5
 """The part of the budget below which the prediction did not stand in a program's way."""
 
@@ -124,6 +131,10 @@ class _Search:
     """The largest ``unit`` at which something was lost that must not be."""
     kept: float = math.inf
     """The smallest ``unit`` at which it was not."""
+    found: _Tried | None = None
+    """The best program within the budget so far."""
+    divided: bool = False
+    """Whether what was lost was divided between techniques and those that work on what they made."""
 
     def look(self) -> None:
         """Run the original; raises where it does not run."""
@@ -163,30 +174,33 @@ class _Search:
 
     def best(self) -> Model | None:
         """The best program found within the budget; None where none pays or none keeps it."""
-        best: tuple[float, Model, dict[str, Any]] | None = None
         for _ in range(_ROUNDS if self.context.max_loss else _LOSSLESS_ROUNDS):
             try:
                 tried = self._try()
             except TccError as error:
-                if best is None or not deadline.has_come(error):
+                if self.found is None or not deadline.has_come(error):
                     raise
                 self.stops.add(Stop.DEADLINE)
                 break
-            if best is None:
+            if self.found is None:
                 self.record |= tried.facts
             if tried.loss is None:
                 break
             self.record["rounds"].append(tried.entry())
-            fits = tried.loss.value <= self.context.max_loss
-            if fits and (best is None or tried.objective < best[0]):
-                best = (tried.objective, tried.model, tried.facts)
-            if not self._continues(tried, fits=fits):
+            if not self._continues(tried, fits=self._keep(tried, tried.loss)):
                 break
-        if best is None:
+        if self.found is None:
             self._give_up()
             return None
-        self.record |= best[2]
-        return best[1]
+        self.record |= self.found.facts
+        return self.found.model
+
+    def _keep(self, tried: _Tried, found: Loss) -> bool:
+        """Keep a program that is the best so far within the budget; whether it keeps that."""
+        fits = found.value <= self.context.max_loss
+        if fits and (self.found is None or tried.objective < self.found.objective):
+            self.found = tried
+        return fits
 
     def _try(self, only: str = "") -> _Tried:
         """Choose, write and measure a program at the present prediction; ``only`` names what may be used."""
@@ -211,9 +225,9 @@ class _Search:
             "metric": found.metric, "value": found.value, "upper": found.upper, "data": self.record["data"],
         }  # fmt: skip
         predicted = {site: loss[site] for site in sites}
-        return _Tried(
-            attempt.model, facts, choice.extraction.objective, predicted, found, left=len(loss) > len(sites)
-        )  # fmt: skip
+        # What is known of its loss by now counts, and not what was thought of it.
+        objective = choice.extraction.objective + attempt.loss_price * (found.value - sum(predicted.values()))
+        return _Tried(attempt.model, facts, objective, predicted, found, left=len(loss) > len(sites))
 
     def _continues(self, tried: _Tried, *, fits: bool) -> bool:
         """As ``_goes_on``, with nothing more to try once the time has come."""
@@ -232,6 +246,9 @@ class _Search:
             return self._bisects(left=tried.left, fits=fits)
         budget, predicted = self.context.max_loss, tried.predicted
         used = sorted({_technique(site) for site in tried.loss_of})
+        if not self.divided and found.value > max(_TWICE * predicted, _DEAR * budget) and _dependent(used):
+            self._divide(tried, found, used)
+            return True
         if not fits:
             if predicted and found.value > _SURPRISE * predicted and len(used) > 1:
                 self._blame(used)
@@ -240,7 +257,7 @@ class _Search:
             self.failed = max(self.failed, self.unit)
             # A prediction that was right within rounding must still move, or the next round is the same.
             known = predicted and math.isfinite(found.value)
-            return self._moves(self.unit * (max(1.5, found.value / predicted) if known else 1e6))
+            return self._moves(self.unit * (max(1.5, found.value / predicted) if known else _HUGE))
         self.kept = min(self.kept, self.unit)
         if not tried.left or found.value > _FULL * budget or not predicted:
             return False
@@ -271,12 +288,25 @@ class _Search:
         self.unit = math.sqrt(self.failed * self.kept)
         return self.kept > 2 * self.failed
 
+    def _divide(self, tried: _Tried, found: Loss, used: Sequence[str]) -> None:
+        """Find what is lost by the techniques that work on what others made: what the others alone do not lose."""
+        self.divided = True
+        rest = self._try(only="+".join(name for name in used if name not in _dependent(used)) or _NOTHING)
+        if rest.loss is not None:
+            self._keep(rest, rest.loss)
+            self.record["rounds"].append(rest.entry() | {"without": list(_dependent(used))})
+        lost = found.value - (0.0 if rest.loss is None else rest.loss.value)
+        for name in _dependent(used):
+            alone = sum(loss for site, loss in tried.loss_of.items() if _technique(site) == name)
+            if alone:
+                self.factors[name] = self.factors.get(name, 1.0) * max(1.0, min(lost / alone, _HUGE))
+
     def _blame(self, used: Sequence[str]) -> None:
         """Find which technique lost so much more than predicted, each measured without the others."""
         for name in used:
             tried = self._try(only=name)
             if tried.loss is not None and tried.predicted:
-                ratio = tried.loss.value / tried.predicted if math.isfinite(tried.loss.value) else 1e6
+                ratio = tried.loss.value / tried.predicted if math.isfinite(tried.loss.value) else _HUGE
                 self.factors[name] = self.factors.get(name, 1.0) * max(1.0, ratio)
                 self.record["rounds"].append(tried.entry() | {"technique": name})
 
@@ -357,6 +387,11 @@ class _Tried:
         """For the report."""
         measured = None if self.loss is None else self.loss.value
         return {"sites": len(self.loss_of), "predicted": self.predicted, "measured": measured}
+
+
+def _dependent(used: Sequence[str]) -> tuple[str, ...]:
+    """Those techniques that work on what others made."""
+    return tuple(name for name in used if getattr(techniques()[name], "LAST", False))
 
 
 def _technique(site: str) -> str:

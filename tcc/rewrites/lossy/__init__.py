@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tcc.ir.calibration import Observation
 from tcc.ir.importing import Imported
@@ -17,7 +17,10 @@ from tcc.ir.projecting import Projection
 from tcc.ir.tables import Tables
 from tcc.targets import Target
 
-__all__ = ["Alternative", "Evidence", "Offer", "at_load_time", "offered_for", "techniques"]
+if TYPE_CHECKING:
+    from tcc.rewrites.lossy._nibbles import Nibbles
+
+__all__ = ["Alternative", "Evidence", "Offer", "Packable", "at_load_time", "offered_for", "techniques"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,19 @@ class Alternative:
     site: str
     source: int
     target: int
+
+
+@dataclass(frozen=True)
+class Packable:
+    """What an 8-bit constant of ``shape`` is in 4 bits, [K, N], or as it is stored [N, K].
+
+    ``places`` are the values that are computed with it, with the relative L2 error that each then has.
+    """
+
+    nibbles: Nibbles
+    shape: tuple[int, ...]
+    is_transposed: bool
+    places: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,7 @@ class Offer:
     ``declined`` says for each node why it was not offered. ``options`` are the words that follow this technique's
     name in the pass's text.
     ``measured`` is what the outputs lose by a part of a site, in unexplained variance; ``error`` is then the rest.
+    ``packable`` are 8-bit constants, by number, that may lie in the file in 4 bits.
     """
 
     imported: Imported
@@ -74,12 +91,14 @@ class Offer:
     projections: dict[str, Projection] = field(default_factory=dict)
     spread: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
+    packable: dict[int, Packable] = field(default_factory=dict)
 
 
 def techniques() -> dict[str, ModuleType]:
-    """The techniques by name; each module has ``offer(Offer) -> None``."""
+    """The techniques by name; each module has ``offer(Offer) -> None``, ``LAST`` if it wants the others' rows."""
     names = sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
-    return {name.replace("_", "-"): importlib.import_module(f"{__name__}.{name}") for name in names}
+    modules = {name.replace("_", "-"): importlib.import_module(f"{__name__}.{name}") for name in names}
+    return dict(sorted(modules.items(), key=lambda item: getattr(item[1], "LAST", False)))
 
 
 def offered_for(module: ModuleType, objective: str) -> bool:

@@ -16,8 +16,10 @@ from tcc.ir.calibration.observers import Channels
 from tcc.ir.covariance import Moments, Tap
 from tcc.ir.rounding import Compensation
 from tcc.ir.weighted import Weighted
-from tcc.rewrites.lossy import Offer
+from tcc.rewrites.lossy import Offer, _nibbles
+from tcc.rewrites.lossy._nibbles import Nibbles
 from tcc.rewrites.lossy._schemes import quantize_weight
+from tcc.rewrites.lossy._unpacking import refusal
 
 WHOLE, REDUCED = 127, 63
 """The largest integer of a weight, and that where sums of two products would saturate."""
@@ -34,13 +36,14 @@ class Rounded:
     """A weight as int8 [K, N] with a scale a column.
 
     ``gap`` is the mean square error of a row of outputs, summed over the columns; ``shift`` [N] what to add to a bias
-    for the mean of the outputs to be kept.
+    for the mean of the outputs to be kept. ``small`` is the same weight in 4 bits.
     """
 
     values: np.ndarray
     scale: np.ndarray
     gap: float
     shift: np.ndarray
+    small: Nibbles | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,8 @@ def _fitted(made: Offer, group: Sequence[Weighted], moments: Moments, levels: in
     """The products that read one value."""
     seen = made.observed.get(group[0].data.name or "")
     channels = None if seen is None else seen.channels.get(group[0].axis)
-    rounder = _Rounder(moments.second, moments.mean, Compensation.of(moments.second))
+    packs = not refusal(made)
+    rounder = _Rounder(moments.second, moments.mean, Compensation.of(moments.second), packs)
     found = [_plain(rounder, each.matrix(), sorted({WHOLE, levels})) for each in group]
     if group[0].is_product and channels is not None:
         energies, matrices = np.diag(moments.second), [each.matrix() for each in group]
@@ -158,25 +162,29 @@ def _plain(rounder: _Rounder, matrix: np.ndarray, levels: Sequence[int]) -> Know
 
 @dataclass(frozen=True)
 class _Rounder:
-    """Rounds the weights that read one input of these moments."""
+    """Rounds the weights that read one input of these moments; in 4 bits too where it ``packs``."""
 
     second: np.ndarray
     mean: np.ndarray
     compensation: Compensation
+    packs: bool = False
 
     def divided(self, factor: np.ndarray) -> _Rounder:
         """The one for the input divided by ``factor``, [K]."""
         second = self.second / np.outer(factor, factor)
-        return _Rounder(second, self.mean / factor, self.compensation.divided(factor))
+        return _Rounder(second, self.mean / factor, self.compensation.divided(factor), self.packs)
 
     def rounded(self, matrix: np.ndarray, levels: int) -> Rounded:
         """A weight [K, N] in integers, by whichever of two roundings makes the smaller error on the data."""
         nearest = quantize_weight(matrix, 1, levels=levels)
         scale = nearest.scale.astype(np.float64)
+        small = None
+        if self.packs and matrix.size >= _nibbles.SMALLEST:
+            small = _nibbles.fitted(matrix, scale, levels, self.second, self.compensation)
         best = None
         for values in (nearest.values, self.compensation.rounded(matrix, scale, levels)):
             left = matrix - values * scale
-            found = Rounded(values, nearest.scale, rounding.gap(left, self.second), left.T @ self.mean)
+            found = Rounded(values, nearest.scale, rounding.gap(left, self.second), left.T @ self.mean, small)
             best = found if best is None or found.gap < best.gap else best
         assert best is not None
         return best

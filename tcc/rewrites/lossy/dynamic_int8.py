@@ -17,8 +17,9 @@ from tcc.ir import attributes, calibration, facts
 from tcc.ir.calibration import Range
 from tcc.ir.model import tensor_type
 from tcc.ir.types import TensorType
-from tcc.rewrites.lossy import Alternative, Offer, _rows
+from tcc.rewrites.lossy import Alternative, Offer, _packing, _rows
 from tcc.rewrites.lossy._measured import REDUCED, WHOLE, Known, known, relative
+from tcc.rewrites.lossy._nibbles import Nibbles
 from tcc.rewrites.lossy._schemes import quantize_weight
 from tcc.rewrites.lossy._units import constant_of, is_float, is_plain_product
 
@@ -55,28 +56,33 @@ def _offer_product(made: Offer, node: onnx_ir.Node, found: Known | None) -> None
         made.declined[f"dynamic-int8:{node.name}"] = "is no plain product with finite weights"
         return
     site = f"dynamic-int8:{node.name or node.outputs[0].name}"
-    levels = REDUCED if made.target.quantization.reduced_range else WHOLE
+    levels = _levels(made)
     if found is None:
         if node.op_type == "Gemm" and (transposed := node.attributes.get("transB")) and transposed.as_int():
             weight = np.ascontiguousarray(weight.T)
         quantized = quantize_weight(weight, 1, levels=levels)
         error = math.sqrt(_noise(made, data) + quantized.error**2)
-        _write(made, node, _Form(site, quantized.values, quantized.scale, error))
+        _write(made, node, _Form(site, quantized.values, quantized.scale, error, steps=weight / quantized.scale))
         return
     plain, smooth = found.rounded[levels], found.smooth
     noise = _noise(made, data) * made.observed[data.name or ""].histogram.energy * found.norm
     error = relative(made, node.outputs[0], noise + plain.gap, found.columns)
-    _write(made, node, _Form(site, plain.values, plain.scale, error, plain.shift))
+    _write(made, node, _Form(site, plain.values, plain.scale, error, plain.shift, small=plain.small))
     if smooth is not None:
         rounded = smooth.rounded
         error = relative(made, node.outputs[0], smooth.noise + rounded.gap, found.columns)
-        form = _Form(f"{site}@smooth", rounded.values, rounded.scale, error, rounded.shift, smooth.factor)
+        form = _Form(
+            f"{site}@smooth", rounded.values, rounded.scale, error, rounded.shift, smooth.factor, rounded.small
+        )  # fmt: skip
         _write(made, node, form)
 
 
 @dataclass(frozen=True)
 class _Form:
-    """One integer form of a product: its weight [K, N], what is added to its bias, what its input is divided by."""
+    """One integer form of a product: its weight [K, N], what is added to its bias, what its input is divided by.
+
+    ``small`` is the weight in 4 bits where it was fitted to the data, ``steps`` what it is before rounding elsewhere.
+    """
 
     site: str
     values: np.ndarray
@@ -84,6 +90,8 @@ class _Form:
     error: float
     shift: np.ndarray | None = None
     factor: np.ndarray | None = None
+    small: Nibbles | None = None
+    steps: np.ndarray | None = None
 
 
 def _write(made: Offer, node: onnx_ir.Node, form: _Form) -> None:
@@ -114,6 +122,7 @@ def _product(made: Offer, node: onnx_ir.Node, form: _Form) -> int:
     source = imported.numbers[data] if form.factor is None else _rows.divided(made, data, form.factor)
     integers, step, zero = _activation(made, data, source)
     weight = _rows.constant(made, form.values, f"{name}_int8")
+    _pack(made, node, form, weight)
     scales = _rows.constant(made, scale, f"{name}_scale")
     whole = imported.fresh()
     key = _template(made, "MatMulInteger", 3, 1)
@@ -129,6 +138,20 @@ def _product(made: Offer, node: onnx_ir.Node, form: _Form) -> int:
     tables.add("Mul", result, floats, both, "{}")
     imported.operators |= {"Cast", "Mul"}
     return result
+
+
+def _pack(made: Offer, node: onnx_ir.Node, form: _Form, number: int) -> None:
+    """State that the weight may lie in the file in 4 bits."""
+    output, levels = node.outputs[0], _levels(made)
+    constant = _packing.Constant(number, form.values.shape, levels, is_transposed=False, where=output.name or "")
+    if form.steps is None:
+        _packing.fitted(made, constant, form.small, output)
+    else:
+        _packing.rounded(made, constant, form.steps)
+
+
+def _levels(made: Offer) -> int:
+    return REDUCED if made.target.quantization.reduced_range else WHOLE
 
 
 def _activation(made: Offer, v: onnx_ir.Value, number: int) -> tuple[int, int, int]:

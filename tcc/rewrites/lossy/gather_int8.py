@@ -11,12 +11,13 @@ import onnx_ir
 from tcc.ir import attributes
 from tcc.ir.model import tensor_type
 from tcc.ir.tables import ABSENT
-from tcc.rewrites.lossy import Alternative, Offer, _rows
+from tcc.rewrites.lossy import Alternative, Offer, _packing, _rows
 from tcc.rewrites.lossy._schemes import quantize_weight
 from tcc.rewrites.lossy._units import constant_of, is_float
 
 FIRST_OPSET = 13
 """The first opset whose DequantizeLinear has an axis."""
+_LEVELS = 127
 SMALLEST = 4096
 """Elements below which a table is left alone."""
 
@@ -47,6 +48,8 @@ def _offer_lookup(made: Offer, node: onnx_ir.Node, table: np.ndarray) -> None:
         return
     quantized = quantize_weight(table, 1)
     stored = _rows.constant(made, quantized.values, f"{source.name}_int8")
+    constant = _packing.Constant(stored, table.shape, _LEVELS, is_transposed=True, where=output.name or "")
+    _packing.rounded(made, constant, table / quantized.scale)
     scale = _rows.constant(made, quantized.scale, f"{source.name}_scale")
     found = _rows.typed(made, imported.fresh(f"{output.name}_q"), "int8", output)
     plain = attributes.plain(node)

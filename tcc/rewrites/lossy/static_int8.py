@@ -17,7 +17,7 @@ import onnx_ir
 from tcc.ir import calibration
 from tcc.ir.calibration import Range
 from tcc.ir.tables import ABSENT
-from tcc.rewrites.lossy import Alternative, Offer, _rows
+from tcc.rewrites.lossy import Alternative, Offer, _packing, _rows
 from tcc.rewrites.lossy._measured import REDUCED, WHOLE, known, products, relative
 from tcc.rewrites.lossy._ranges import KEY, Chosen
 from tcc.rewrites.lossy._schemes import Scheme, Weight, activation_scheme, least_scale, quantize_weight
@@ -188,7 +188,7 @@ class _Kernels:
         """The numbers of a node's inputs as its kernel reads them, and the square of the error they bring."""
         node = unit.node
         if node.op_type in WEIGHTED and (w := node.inputs[1]) is not None and w.const_value is not None:
-            return self._weighted(node)
+            return self._weighted(node, unit.output.name or "")
         numbers, error = [], 0.0
         for v in node.inputs if node.op_type not in FUSED else node.inputs[:1]:
             if v is None or not is_float(v):
@@ -236,7 +236,7 @@ class _Kernels:
         )  # fmt: skip
         return number, float(np.square(gap).sum() / np.square(array).sum())
 
-    def _weighted(self, node: onnx_ir.Node) -> tuple[list[int] | None, float]:
+    def _weighted(self, node: onnx_ir.Node, where: str) -> tuple[list[int] | None, float]:
         data, weight = node.inputs[0], node.inputs[1]
         assert data is not None
         assert weight is not None
@@ -258,16 +258,34 @@ class _Kernels:
         numbers = [inside, _rows.constant_as_float(
             self.made, made.values, made.scale, zero=zero, axis=made.axis, name=name
         )]  # fmt: skip
+        self._pack(node, array, made, _rows.constant(self.made, made.values, f"{name}_int8"), where)
         if bias is not None:
             numbers.append(self._bias(node, bias, scheme, made))
         return numbers, error + made.error**2
+
+    def _pack(self, node: onnx_ir.Node, array: np.ndarray, weight: Weight, number: int, where: str) -> None:
+        """State that the weight may lie in the file in 4 bits."""
+        if weight.axis is None:
+            return
+        constant = _packing.Constant(number, array.shape, self._levels, weight.axis == 0, where)
+        if weight.shift is not None:  # it was fitted
+            output = node.outputs[0]
+            small = known(self.made)[output.name or ""].rounded[self._levels].small
+            _packing.fitted(self.made, constant, small, output)
+        else:
+            wide = [-1 if i == weight.axis else 1 for i in range(array.ndim)]
+            _packing.rounded(self.made, constant, array / weight.scale.reshape(wide))
+
+    @property
+    def _levels(self) -> int:
+        return REDUCED if self.values.recipe.reduced_range else WHOLE
 
     def _weight(
         self, node: onnx_ir.Node, array: np.ndarray, axis: int, bias: np.ndarray | None, scheme: Scheme
     ) -> Weight:
         recipe = self.values.recipe
         least = 0.0 if bias is None else least_scale(bias, scheme.scale)
-        levels = REDUCED if recipe.reduced_range else WHOLE
+        levels = self._levels
         if recipe.per_channel and self.made.opset >= PER_AXIS_OPSET:
             if (fitted := self._fitted(node, axis, levels, least)) is not None:
                 return fitted
