@@ -20,7 +20,10 @@ from typing import Any
 from benchmarks import children, models
 from benchmarks.journal import Journal
 
-TECHNIQUES = ("static-int8", "dynamic-int8", "weight-int8", "gather-int8", "float16", "low-rank", "prune")
+TECHNIQUES = (
+    "static-int8", "dynamic-int8", "weight-int8", "gather-int8", "float16", "low-rank", "prune", "packed-int4",
+    "stored-int8", "stored-float16",
+)  # fmt: skip
 PARTS = ("hardware-prices", "program")
 PEER = "onnxruntime"
 SETS = {

@@ -59,8 +59,8 @@ def test_the_layers_are_those_of_the_result(written: dict[str, Path]) -> None:
     decided = [layer for layer in layers if layer["decision"]]
     assert decided
     decisions = {layer["decision"] for layer in decided}
-    assert "weight-int8" in decisions
-    assert decisions <= {"weight-int8", "stored-int4"}
+    assert decisions <= {"static-int8", "packed-int4", "stored-int4"}
+    assert "packed-int4" in decisions
 
 
 def test_the_page_is_whole_and_needs_no_network(written: dict[str, Path]) -> None:
