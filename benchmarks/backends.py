@@ -87,13 +87,16 @@ def target_of(kind: str) -> str:
 
 
 def _singles(feeds: Sequence[Mapping[str, Any]], path: Path) -> list[dict[str, Any]]:
-    """One sample a set where the first axis is open, as devices run them."""
+    """One sample a set where the first axis is open, as devices run them; two of them, from one batch if need be."""
     import onnx
 
     inputs = onnx.load(path, load_external_data=False).graph.input
     first = {value.name: value.type.tensor_type.shape.dim[:1] for value in inputs}
-    is_open = all(dim and not dim[0].HasField("dim_value") for name, dim in first.items() if name in feeds[0])
-    return [{name: value[:1] if is_open else value for name, value in feed.items()} for feed in feeds]
+    if not all(dim and not dim[0].HasField("dim_value") for name, dim in first.items() if name in feeds[0]):
+        return [dict(feed) for feed in feeds]
+    count = min(len(value) for feed in feeds for value in feed.values())
+    each = range(1 if len(feeds) > 1 else min(2, count))
+    return [{name: value[k : k + 1] for name, value in feed.items()} for feed in feeds for k in each]
 
 
 def _calibration(chosen: models.Entry, path: Path) -> list[models.Feed]:
