@@ -15,8 +15,7 @@ from onnx import helper
 
 import tcc
 from tcc import backends, frontends
-from tcc.cost_models._tiles import MOST, WIDE, Kernel, Plan, of_target
-from tcc.passes._kernel_tiles import REGION, TILE
+from tcc.cost_models._tiles import MOST, REGION, TILE, WIDE, Kernel, Plan, of_target
 from tcc.targets import Target, parse_target
 from tests.quantized_models import Builder
 from tests.test_backend_tvm import needs_tvm, normal, saved

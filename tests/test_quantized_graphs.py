@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import tcc
 from tcc.diagnostics import Exit, TccError
-from tests.quantized_models import optimised
+from tests.quantized_models import Builder, optimised
 from tests.test_static_int8 import IMAGES, residual
 
 DRAW = np.random.default_rng(3)
@@ -92,3 +92,16 @@ def test_what_stands_around_a_body_is_compressed() -> None:
     after = compiled(model, DRAW.normal(size=(40, 128)).astype(np.float32))
     assert after.ByteSize() < 0.6 * model.ByteSize()
     assert [node.op_type for node in after.graph.node].count("Loop") == 1
+
+
+def test_a_quantised_model_is_simplified_too() -> None:
+    """Each weight's DequantizeLinear runs each time, and counts among the nodes that the model may have."""
+    b = Builder()
+    x = b.both(b.input(1, 16, 8, 8))
+    for _ in range(2):
+        x = b.op("Relu", b.op("Conv", x, b.weight(16, 16, 3, 3), b.bias(16), pads=[1] * 4))
+        x = b.both(b.op("Relu", x))
+    made = tcc.compile(b.model(x), opt_level=2, target="x86-64-vnni", measure=False)
+    (graph,) = next(r for r in made.report["passes"] if r["pass"].startswith("simplify"))["facts"]["graphs"]
+    assert "declined" not in graph
+    assert made.report["result"]["operators"]["Relu"] == 2

@@ -6,10 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tcc.cost_models._tiles import Kernel, Plan, Processor
-
-KEY = "tcc.tile"
-"""Under which a node says its tile."""
+from tcc.cost_models._tiles import TILE, Kernel, Plan, Processor
 
 
 @dataclass
@@ -52,10 +49,10 @@ class Tiles:
 
 
 def said(nodes: Iterable[Any]) -> dict[str, list[Plan]]:
-    """What the nodes of a graph (of ONNX's protobuf) say under ``KEY``; what is no tile is left out."""
+    """What the nodes of a graph (of ONNX's protobuf) say under ``TILE``; what is no tile is left out."""
     found: dict[str, list[Plan]] = {}
     for node in nodes:
-        text = next((entry.value for entry in node.metadata_props if entry.key == KEY), "")
+        text = next((entry.value for entry in node.metadata_props if entry.key == TILE), "")
         what, _, tile = text.rpartition(" in ")
         if (plan := Plan.parse(tile)) is not None:
             found.setdefault(what, []).append(plan)

@@ -13,6 +13,8 @@ from tcc.cost_models.roofline import GRAIN
 if TYPE_CHECKING:
     from tcc.targets import Target
 
+TILE, REGION = "tcc.tile", "tcc.region"
+"""The keys under which a node says its tile (``matmul 1x197 x 768 x 192 in 8x48 flat``) and what is fused behind it."""
 WIDTH = 4
 """Bytes of a lane whose products are added up."""
 

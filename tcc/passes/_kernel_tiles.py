@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tcc.cost_models._fusions import Regions, fusions_of
-from tcc.cost_models._tiles import Kernel, Plan, Processor, of_target, seconds
+from tcc.cost_models._tiles import REGION, TILE, Kernel, Plan, Processor, of_target, seconds
 from tcc.ir.frozen import EClass, ENode, Frozen
 from tcc.ir.problem import Candidate
 from tcc.passes._neighbours import Neighbours
@@ -18,12 +18,12 @@ from tcc.targets import Target
 if TYPE_CHECKING:
     import onnx_ir
 
-TILE, REGION = "tcc.tile", "tcc.region"
-"""The keys under which a node says its tile (``matmul 1x197 x 768 x 192 in 8x48 flat``) and what is fused behind it."""
 _LONGEST = 4
 """Operators that join one anchor at most: a bias, a residual sum, an activation, a rounding to bytes."""
 _CHAINS = 12
 """Chains of operators behind one anchor that become alternatives at most; the shortest first."""
+_TILES = 2
+"""Tiles of one chain that become alternatives: its inner classes are its own, so the cheaper one is better."""
 _RESCALED = 3.0
 """Vector instructions that turn sums of products of bytes into floats: less the zero's part, converted, scaled."""
 _BYTES = frozenset({"int8", "uint8"})
@@ -81,7 +81,7 @@ class KernelTiles:
         for chain in [(), *self._chains(c)]:
             names = [self.around.operator(n) for _, n in ((c, node), *chain)]
             work = own + sum(self.regions.elementwise[name] for name in names[1:])
-            for clocks, plan in kernel.shortlist(self.chip, work):
+            for clocks, plan in kernel.shortlist(self.chip, work)[: _TILES if chain else None]:
                 made = dataclasses.replace(node, variant=self._marked(kernel, plan, names))
                 self._place(c, made, chain, seconds(clocks, self.target, self.chip))
 
