@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tcc.ir import attributes
-from tcc.ir.facts import integers, parse_kind
+from tcc.ir.facts import integers, parse_kind, parse_known
 from tcc.ir.host import DECLINED, condition, text_function
 from tcc.ir.types import Dimension, TensorType
 from tcc.rewrites._numbers import scalar_of
@@ -77,6 +77,15 @@ def is_lowest(known: str) -> bool:
 def is_minus_infinity(known: str) -> bool:
     """A known scalar is minus infinity."""
     return scalar_of(known) == -math.inf
+
+
+@condition
+def is_later(attribute_key: str, diagonal: str) -> bool:
+    """A Trilu keeps only what is behind the diagonal, so that each row has a zero."""
+    found = parse_known(diagonal)
+    if not attributes.parse(attribute_key).get("upper", 1) or found is None or len(found.values) != 1:
+        return False
+    return isinstance(found.values[0], int) and found.values[0] >= 1
 
 
 @condition

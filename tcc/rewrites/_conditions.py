@@ -148,6 +148,18 @@ def reshape_target(after: str, before: str) -> str:
     return integers(target) if target.count(-1) <= 1 else DECLINED
 
 
+@condition
+def repeats_ones(kind: str, repeats: str) -> bool:
+    """A Tile repeats dimensions of size 1 only, at least once."""
+    found, counts = parse_kind(kind), parse_known(repeats)
+    if found is None or found.shape is None or counts is None or len(counts.values) != len(found.shape):
+        return False
+    return all(
+        count == 1 or (size == 1 and isinstance(count, int) and count > 1)
+        for size, count in zip(found.shape, counts.values, strict=True)
+    )
+
+
 @text_function
 def shape_value(kind: str, attribute_key: str) -> str:
     """The value of a Shape of a tensor of this type, where all dimensions asked for are sizes."""

@@ -56,6 +56,36 @@ def layer(kind: str, first: str, first_axes: str, second: str, second_axes: str,
 
 
 @text_function
+def across(kind: str, first: str, first_axes: str, second: str, second_axes: str, epsilon: str) -> str:
+    """The attributes of the LayerNormalization over the channels (axis 1) of ``kind``, were they the last axis."""
+    found, small = parse_kind(kind), _epsilon(epsilon)
+    if found is None or found.dtype not in NORMALIZED or found.rank is None or found.rank < 3 or small is None:
+        return DECLINED
+    if reduced(first, first_axes, found) != (1,) or reduced(second, second_axes, found) != (1,):
+        return DECLINED
+    return _key(found.rank - 1, found.rank, small)
+
+
+@text_function
+def channels_last(kind: str) -> str:
+    """The attributes of the Transpose that makes the channels (axis 1) the last axis."""
+    rank = _rank(kind)
+    return attributes.key_of({"perm": [0, *range(2, rank), 1]}) if rank else DECLINED
+
+
+@text_function
+def channels_first(kind: str) -> str:
+    """The attributes of the Transpose that moves them back."""
+    rank = _rank(kind)
+    return attributes.key_of({"perm": [0, rank - 1, *range(1, rank - 1)]}) if rank else DECLINED
+
+
+def _rank(kind: str) -> int:
+    found = parse_kind(kind)
+    return 0 if found is None or found.rank is None or found.rank < 3 else found.rank
+
+
+@text_function
 def root_mean_square(kind: str, reduction: str, axes: str, epsilon: str) -> str:
     """The attributes of the RMSNormalization whose mean square this reduction of ``kind`` is."""
     found, small = parse_kind(kind), _epsilon(epsilon)

@@ -22,6 +22,7 @@ from tcc.ir.language import (
     Sub,
     Tensor,
     Transpose,
+    Trilu,
     Where,
     absent,
     cons,
@@ -100,8 +101,16 @@ def _masks(t: Tensor, m: Tensor, c: Tensor, d: Tensor, x: Tensor, y: Tensor, a: 
     low = eq(t).to(Mul(flipped, c)), eq(w).to(known(c))
     yield rule(*low, *flags, attention.is_lowest(w)).then(form(Mul(flipped, literal(LOW)), t, SMALL, ALL))
     yield rule(*low, *flags, attention.is_moderate(w)).then(form(t, t, SMALL, ALL))
-    for moved, made in ((Reshape(x, c, a), Reshape(m, c, a)), (Expand(x, c, a), Expand(m, c, a))):
+    for moved, made in (
+        (Reshape(x, c, a), Reshape(m, c, a)), (Expand(x, c, a), Expand(m, c, a)), (Trilu(x, c, a), Trilu(m, c, a))
+    ):  # fmt: skip
         yield rule(eq(t).to(moved), same).then(form(made, t, SMALL, ALL))
+    factors = form(x, x, SMALL, FACTOR), form(y, y, SMALL, FACTOR)
+    yield rule(eq(t).to(Mul(x, y)), *factors).then(form(t, t, SMALL, ALL))
+    filled = eq(t).to(Expand(x, c, a)), eq(z).to(known(x))
+    yield rule(*filled, attention.is_lowest(z)).then(form(Expand(literal(LOW), c, a), t, SMALL, ALL))
+    triangle = eq(t).to(Trilu(Expand(x, c, a), d, k)), eq(z).to(known(x)), attention.is_minus_infinity(z)
+    yield rule(*triangle, eq(w).to(known(d)), attention.is_later(k, w)).then(form(t, t, SMALL, ROWS))
 
 
 @exact(Equality.VALUE, ATTENTION, "Softmax", "MatMul", "Add|Where", first_opset=FIRST)

@@ -27,6 +27,7 @@ from tcc.ir.language import (
     Sqrt,
     Tanh,
     Tensor,
+    Tile,
     Transpose,
     kind,
     known,
@@ -74,6 +75,12 @@ def expand_to_static(x: Tensor, s: Tensor, a: String, k: String, d: String) -> R
     """Expand(x, s) = Expand(x, c) if the result's shape c is known."""
     t = Expand(x, s, a)
     yield rewrite(t).to(Expand(x, literal(d), a), eq(k).to(kind(t)), *given(d, when.static_shape(k)))
+
+
+@exact(Equality.BITS, ONNX, "Tile", first_opset=8)
+def tile_is_expand(x: Tensor, s: Tensor, a: String, k: String, n: String) -> Rewrites:
+    """Tile(x, s) = Expand(x, s) if x has the size 1 wherever it is repeated."""
+    yield rewrite(Tile(x, s, a)).to(Expand(x, s), eq(k).to(kind(x)), eq(n).to(known(s)), when.repeats_ones(k, n))
 
 
 @exact(Equality.BITS, TASO, "Transpose")

@@ -21,6 +21,7 @@ from tcc.ir.language import (
     Sqrt,
     Sub,
     Tensor,
+    Transpose,
     absent,
     form,
     kind,
@@ -36,9 +37,11 @@ RMS = "Zhang and Sennrich, Root mean square layer normalization, 2019; ONNX oper
 INSTANCE = "Ulyanov et al., Instance normalization, 2016; ONNX operator specification, InstanceNormalization"
 LINEAR = "distributive law"
 
-STANDARD, ROOT, CHANNEL = map(String, ("standardised", "over root mean square", "standardised channels"))
+STANDARD, ROOT, CHANNEL, ACROSS = map(
+    String, ("standardised", "over root mean square", "standardised channels", "standardised across channels")
+)
 """Steps to the normalisations: (x - mean) / sqrt(var + epsilon), x / sqrt(mean of x ** 2 + epsilon), the first for
-each channel of each sample; with the attributes of the operator."""
+each channel of each sample, the first over the channels of each place; with the attributes of the operator."""
 
 
 @exact(Equality.VALUE, LAYER, "ReduceMean", "Sqrt|Pow", first_opset=17)
@@ -128,3 +131,29 @@ def instance_normalization(
     yield rule(
         *affine, *given(r, normal.channels_of(k)), *given(o, normal.one_of(k)), *given(zero, normal.zero_of(k))
     ).then(union(d).with_(InstanceNormalization(x, ones, zeros, n)))
+
+
+@exact(Equality.VALUE, LAYER, "ReduceMean", "Sqrt|Pow", first_opset=17)
+def layer_normalization_of_channels(
+    t: Tensor, u: Tensor, x: Tensor, d: Tensor, s: Tensor, i: Tensor, j: Tensor, e: Tensor, g: Tensor, c: Tensor,
+    a: String, b: String, k: String, v: String, w: String, z: String, n: String, r: String, q: String, p: String,
+    o: String, there: String, back: String,
+) -> Rewrites:  # fmt: skip
+    """(x - mean) / sqrt(var + epsilon) * g + c over the channels = LayerNormalization(x, g, c), channels last."""
+    deviation = eq(d).to(Sub(x, ReduceMean(x, i, a)))
+    facts = (
+        eq(k).to(kind(x)), eq(v).to(known(i)), eq(w).to(known(j)), eq(z).to(known(e)),
+        *given(n, normal.across(k, a, v, b, w, z)),
+    )  # fmt: skip
+    for total in (Add(ReduceMean(Mul(d, d), j, b), e), Add(e, ReduceMean(Mul(d, d), j, b))):
+        for whole in (Div(d, s), Mul(d, Reciprocal(s)), Mul(Reciprocal(s), d)):
+            yield rule(eq(t).to(whole), eq(s).to(Sqrt(total)), deviation, *facts).then(form(t, x, ACROSS, n))
+    affine = (
+        form(d, x, ACROSS, n), eq(k).to(kind(x)), eq(q).to(kind(g)), *given(r, normal.channel_shape(q, k)),
+        eq(p).to(kind(c)), *given(o, normal.channel_shape(p, k)), *given(there, normal.channels_last(k)),
+        *given(back, normal.channels_first(k)),
+    )  # fmt: skip
+    made = LayerNormalization(Transpose(x, there), Reshape(g, literal(r)), Reshape(c, literal(o)), n)
+    for product in (Mul(d, g), Mul(g, d)):
+        for whole in (Add(u, c), Add(c, u)):
+            yield rule(eq(t).to(whole), eq(u).to(product), *affine).then(union(t).with_(Transpose(made, back)))

@@ -97,7 +97,7 @@ def _hidden(draw: Draw, shape: tuple[int, ...]) -> np.ndarray:
 def _mask(draw: Draw, sizes: Sizes) -> Value:
     b, h, s, t, _, _ = sizes
     shape = draw.choice(((s, t), (1, s, t), (h, s, t), (1, 1, s, t), (b, 1, s, t), (b, h, s, t), (b, 1, 1, t), (1, t)))
-    form = draw.integer(0, 3)
+    form = draw.integer(0, 5)
     if form == 0:
         return draw.constant(draw.array(shape))
     if form == 1:
@@ -108,6 +108,12 @@ def _mask(draw: Draw, sizes: Sizes) -> Value:
     if form == 2:
         flags = draw.node("Cast", draw.input_of(_hidden(draw, shape).astype(np.int64), symbols=0.0), to=1)
         return draw.node("Mul", draw.node("Sub", _scalar(draw, 1), flags), _scalar(draw, draw.choice((LOWEST, -1e4))))
+    if form == 4:
+        low = draw.choice((LOWEST, -np.inf)) if s <= t else LOWEST
+        whole = draw.node("Expand", _scalar(draw, low), draw.input_of(np.array([s, t], np.int64), symbols=0.0))
+        return draw.node("Trilu", draw.declare(whole, (s, t)), draw.constant(np.array(draw.integer(1, 2), np.int64)))
+    if form == 5:
+        return draw.node("Mul", draw.constant(draw.array((h, 1, 1))), draw.constant(draw.array((1, s, t))))
     causal = np.where(np.tril(np.ones((s, t))), 0, draw.choice((LOWEST, -np.inf))).astype(np.float32)
     return draw.constant(causal)
 
@@ -156,6 +162,17 @@ def attention_with_mask__fed(draw: Draw) -> onnx.ModelProto:
     array[0] = LOWEST
     scores = draw.node("Add", _scores(draw, q, k), draw.operand(array, constant=draw.chance()))
     return draw.model(draw.node("MatMul", _softmax(draw, scores), v))
+
+
+def attention_with_mask__rows_hidden(draw: Draw) -> onnx.ModelProto:
+    """A triangle of minus infinities that may hide a whole row: its softmax is no number."""
+    draw.versions(23)
+    q, k, v = _three(draw, (2, 2, 3, 4, 4, 2))
+    shape = draw.input_of(np.array([3, 4], np.int64), symbols=0.0)
+    whole = draw.declare(draw.node("Expand", _scalar(draw, -np.inf), shape), (3, 4))
+    upper, diagonal = draw.choice(((1, 0), (1, -1), (0, -1), (0, 3)))
+    mask = draw.node("Trilu", whole, draw.constant(np.array(diagonal, np.int64)), upper=upper)
+    return draw.model(draw.node("MatMul", _softmax(draw, draw.node("Add", _scores(draw, q, k), mask)), v))
 
 
 def attention_with_mask__replaced_by(draw: Draw) -> onnx.ModelProto:

@@ -166,6 +166,19 @@ def expand_to_static__two_way(draw: Draw) -> onnx.ModelProto:
     return draw.model(draw.node("Expand", x, draw.node("Shape", like)))
 
 
+def tile_is_expand(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    sizes = [(1, draw.integer(1, 3)) if draw.chance() else (draw.integer(1, 3), 1) for _ in range(draw.integer(1, 4))]
+    x = draw.tensor(tuple(size for size, _ in sizes), symbols=0.0)
+    return draw.model(draw.node("Tile", x, draw.constant(np.array([count for _, count in sizes], np.int64))))
+
+
+def tile_is_expand__of_more(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    x = draw.tensor((draw.integer(2, 3), 1), symbols=0.0)
+    return draw.model(draw.node("Tile", x, draw.constant(np.array([draw.integer(2, 3), draw.integer(1, 2)], np.int64))))
+
+
 def _order(draw: Draw, rank: int) -> list[int] | None:
     return None if draw.chance(0.2) else draw.shuffled(range(rank))
 

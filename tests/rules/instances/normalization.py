@@ -187,6 +187,27 @@ def instance_normalization(draw: Draw) -> onnx.ModelProto:
     return draw.model(_swap(draw, "Add", _swap(draw, "Mul", normal, scale), shift))
 
 
+def _of_channels(draw: Draw, axes: Sequence[int], own: Sequence[int] | None = None) -> onnx.ModelProto:
+    draw.versions(17)
+    shape = (draw.integer(1, 2), draw.integer(2, 5), *draw.choice(((5,), (3, 4), (2, 3, 2))))
+    x = draw.tensor(shape, symbols=0.0)
+    own = own or (shape[1], *(1 for _ in shape[2:]))
+    scale, shift = (draw.constant(draw.array(draw.choice((tuple(own), (1, *own))))) for _ in range(2))
+    return draw.model(_swap(draw, "Add", _swap(draw, "Mul", _standardized(draw, x, shape, axes), scale), shift))
+
+
+def layer_normalization_of_channels(draw: Draw) -> onnx.ModelProto:
+    return _of_channels(draw, [1])
+
+
+def layer_normalization_of_channels__other_axes(draw: Draw) -> onnx.ModelProto:
+    return _of_channels(draw, draw.choice(([0], [2], [1, 2])))
+
+
+def layer_normalization_of_channels__one_number(draw: Draw) -> onnx.ModelProto:
+    return _of_channels(draw, [1], [1])
+
+
 def instance_normalization__other_axes(draw: Draw) -> onnx.ModelProto:
     draw.versions(11)
     shape = (2, 3, 4, 2)

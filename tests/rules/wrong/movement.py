@@ -7,7 +7,7 @@ from __future__ import annotations
 from egglog import String, eq, rewrite, rule, union
 
 from tcc.ir.host import given
-from tcc.ir.language import Gemm, ReduceMean, Reshape, Shape, Tensor, Transpose, kind, literal, view
+from tcc.ir.language import Expand, Gemm, ReduceMean, Reshape, Shape, Tensor, Tile, Transpose, kind, literal, view
 from tcc.rewrites import _conditions as when
 from tcc.rewrites import _linear as linear
 from tests.rules.wrong import _conditions as flawed
@@ -48,6 +48,12 @@ def view_is_reshape__symbols_moved(t: Tensor, x: Tensor, k: String, m: String, s
 def shape_of_static__of_part(x: Tensor, a: String, k: String, s: String) -> Rewrites:
     """Start and end are not looked at."""
     yield rewrite(Shape(x, a)).to(literal(s), eq(k).to(kind(x)), *given(s, when.static_shape(k)))
+
+
+@seeded
+def tile_is_expand__of_more(x: Tensor, s: Tensor, a: String) -> Rewrites:
+    """What is repeated may have any size."""
+    yield rewrite(Tile(x, s, a)).to(Expand(x, s))
 
 
 @seeded
