@@ -32,6 +32,7 @@ from tcc.ir.language import (
     Clip,
     Concat,
     Div,
+    Einsum,
     Erf,
     Exp,
     Expand,
@@ -208,7 +209,7 @@ def coefficients(c: Tensor, k: String) -> Iterator[RewriteOrRule]:
 
 @ruleset
 def moderates(
-    t: Tensor, x: Tensor, y: Tensor, c: Tensor, d: Tensor, e: Tensor, a: String, k: String
+    t: Tensor, x: Tensor, y: Tensor, c: Tensor, d: Tensor, e: Tensor, xs: Tensors, a: String, k: String
 ) -> Iterator[RewriteOrRule]:
     """Which tensors have no infinity and nothing near the largest number, as what is added to scores has to."""
     small, every = String(MODERATE), String("all")
@@ -220,7 +221,8 @@ def moderates(
         yield rule(eq(t).to(made), form(x, x, small, every)).then(form(t, t, small, every))
     yield rule(view(t, x), form(x, x, small, every)).then(form(t, t, small, every))
     yield rule(eq(t).to(Add(x, y)), form(x, x, small, every), form(y, y, small, every)).then(form(t, t, small, every))
-    yield rule(eq(t).to(MatMul(x, y)), eq(k).to(kind(t)), is_single(k)).then(form(t, t, small, every))
+    for product in (MatMul(x, y), Einsum(xs, a)):
+        yield rule(eq(t).to(product), eq(k).to(kind(t)), is_single(k)).then(form(t, t, small, every))
     # What is between 0 and 1 stays moderate under a factor that is.
     yield rule(eq(t).to(Sigmoid(x, a))).then(form(t, t, small, every))
     for made in (Mul(Sigmoid(x, a), c), Mul(c, Sigmoid(x, a))):

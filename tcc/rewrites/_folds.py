@@ -120,6 +120,16 @@ def moved_size(axis: int, operand: str, before: str, after: str) -> str:
     return str(found[axis]) if found is not None and any(map(sums.is_symbolic, found)) else DECLINED
 
 
+@text_function
+def of_both(first: str, second: str, whole: str, after: str) -> str:
+    """The target of the view of a sum of two tensors, neither of which has the sum's shape, which is ``whole``."""
+    a, b, sizes = _known(first, _SINGLE), _known(second, _SINGLE), _known(whole, _SINGLE)
+    if a is None or b is None or sizes is None or not len(a) == len(b) == len(sizes) or sizes in {a, b}:
+        return DECLINED
+    meets = all({x, y} in ({size}, {1, size}) for x, y, size in zip(a, b, sizes, strict=True))
+    return _target(after, whole) if meets else DECLINED
+
+
 def _folded(sizes: Shape) -> tuple[Size, ...] | None:
     """Four dimensions for three, the heads one; or for more, all dimensions after the first put together."""
     if len(sizes) == _RANK - 1:

@@ -137,3 +137,23 @@ def sum_through_view(
                 union(t).with_(Add(z, Reshape(y, literal(n))))
             )
             yield rule(used, *facts, *sizes).then(union(t).with_(Add(z, Reshape(y, Concat(entries, '{"axis":0}')))))
+
+
+@exact(Equality.VALUE, "associative law", "Softmax", "Add", "MatMul", VIEWS, first_opset=FIRST)
+def two_sums_through_view(
+    p: Tensor, t: Tensor, s: Tensor, u: Tensor, x: Tensor, y: Tensor, w: Tensor, z: Tensor, m: Tensor, a: String,
+    kt: String, ks: String, kx: String, ky: String, kw: String, kz: String, n: String,
+) -> Rewrites:  # fmt: skip
+    """A view of (x + y) + w in a softmax is z + (y + w) under that view, if x has z's under it, and y + w x's shape.
+
+    So are positions in two directions added, each the same for all places in the other one.
+    """
+    types = (
+        eq(kt).to(kind(t)), eq(ks).to(kind(s)), eq(kx).to(kind(x)), eq(ky).to(kind(y)), eq(kw).to(kind(w)),
+        eq(kz).to(kind(z)), when.same_kind(kt, kz), when.same_kind(kx, ks), *given(n, folds.of_both(ky, kw, ks, kt)),
+    )  # fmt: skip
+    for inner in (Add(x, y), Add(y, x)):
+        for outer in (Add(u, w), Add(w, u)):
+            facts = view(t, s), eq(s).to(outer), eq(u).to(inner), view(x, z), *types
+            for used in (eq(p).to(Softmax(t, a)), masked(p, t, m)):
+                yield rule(used, *facts).then(union(t).with_(Add(z, Reshape(Add(y, w), literal(n)))))

@@ -18,6 +18,7 @@ COMPANIONS = {
     "product_of_views": _VIEWED,
     "softmax_of_view": _VIEWED,
     "sum_through_view": ("product_of_views", "transpose_of_view", *_VIEWED),
+    "two_sums_through_view": (),
 }
 
 
@@ -204,3 +205,25 @@ def sum_through_view__of_part(draw: Draw) -> onnx.ModelProto:
     mask = draw.constant(draw.array(draw.choice(((2, 1, 1, s, t), (1, 3, 1, 1, t), (3, h, s, t)))))
     total = draw.node("Reshape", draw.node("Add", split, mask), draw.constant(np.array([6, h, s, t], np.int64)))
     return draw.model(draw.node("Softmax", total, axis=-1))
+
+
+def _two_sums(draw: Draw, first: tuple[int, ...], second: tuple[int, ...]) -> onnx.ModelProto:
+    """Scores of [6, 4, 6] with something added to them as [6, 2, 2, 2, 3], and something else."""
+    draw.versions(23)
+    q, k = draw.input((6, 4, 5), symbols=0.0), draw.input((6, 5, 6), symbols=0.0)
+    scores = draw.node("MatMul", q, k)
+    apart = draw.node("Reshape", scores, draw.constant(np.array([6, 2, 2, 2, 3], np.int64)))
+    total = draw.node("Add", *draw.shuffled((apart, draw.input(first, symbols=0.0))))
+    total = draw.node("Add", *draw.shuffled((total, draw.input(second, symbols=0.0))))
+    back = draw.node("Reshape", total, draw.constant(np.array([6, 4, draw.choice((6, -1))], np.int64)))
+    return draw.model(draw.node("Softmax", back, axis=-1))
+
+
+def two_sums_through_view(draw: Draw) -> onnx.ModelProto:
+    parts = draw.choice((((6, 2, 2, 2, 1), (6, 2, 2, 1, 3)), ((6, 1, 2, 2, 1), (1, 2, 1, 1, 3))))
+    return _two_sums(draw, *draw.shuffled(parts))
+
+
+def two_sums_through_view__of_part(draw: Draw) -> onnx.ModelProto:
+    """Both together are smaller than the scores."""
+    return _two_sums(draw, *draw.choice((((6, 2, 2, 1, 1), (6, 2, 1, 1, 3)), ((2, 1, 1, 3), (6, 2, 2, 1, 3)))))
