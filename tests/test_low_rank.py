@@ -18,6 +18,7 @@ from tcc.frontends import load
 from tcc.ir import covariance
 from tcc.ir.covariance import Patches, Tap
 from tcc.ir.execution import Runner
+from tcc.ir.model import Model
 from tcc.rewrites.lossy import Offer
 from tcc.rewrites.lossy import _low_rank_factors as factors
 from tcc.rewrites.lossy import _low_rank_windows as windows
@@ -322,6 +323,7 @@ def test_moments_are_those_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     patches = Patches((3, 3), (1, 2), (1, 0, 1, 2), (1, 1))
     taps = [Tap("x", 1, 4, 32), Tap("x", 1, 4, 288, patches=patches), Tap("y", 1, 4, 48)]
     monkeypatch.setattr(covariance, "GROUP_BYTES", 4096)
+    monkeypatch.setattr(Model, "parameter_bytes", 0)
     found = dict(covariance.stream(load(proto), taps, feeds))
     pixels = np.moveaxis(inputs, 1, -1).reshape(-1, 32).astype(np.float64)
     assert np.allclose(found[taps[0]].covariance, np.cov(pixels.T, bias=True), atol=1e-4 * pixels.var())

@@ -15,7 +15,10 @@ from tcc.ir.holding import held
 from tcc.ir.model import Model
 
 GROUP_BYTES = 256 * 2**20
-"""Bytes of second moments that are held at once; more are measured in further passes over the data."""
+"""Bytes of second moments that are held at once, or those of the model's weights where these are more.
+
+What does not fit is measured in further passes over the data.
+"""
 FIRST_OPSET = 5
 """The first opset whose Reshape takes its shape as an input."""
 _AXES_AS_INPUT = 13
@@ -119,7 +122,7 @@ def stream(
     rows: int | None = None,
     threads: int = 1,
 ) -> Iterator[tuple[Tap, Moments]]:
-    """The moments of each tap over the feeds, in groups that fit into ``GROUP_BYTES``; each tap once, in order.
+    """The moments of each tap over the feeds, in groups of ``GROUP_BYTES`` or the model's size; each once, in order.
 
     The products are computed inside the model, in ONNX Runtime, so that no activation leaves it; only nodes that
     the group needs are run. A tap without rows, or with values that are not finite, is left out.
@@ -134,20 +137,20 @@ def stream(
     Raises:
         TccError: as ``Runner`` does.
     """
-    for group in _groups(dict.fromkeys(taps)):
+    for group in _groups(dict.fromkeys(taps), max(GROUP_BYTES, model.parameter_bytes)):
         found = _measure(model, group, feeds, rows, threads)
         for tap in group:
             if (moments := found.pop(tap)) is not None:
                 yield tap, moments
 
 
-def _groups(taps: Iterable[Tap]) -> Iterator[list[Tap]]:
+def _groups(taps: Iterable[Tap], most: int) -> Iterator[list[Tap]]:
     group: list[Tap] = []
     together = 0
     for tap in taps:
         # The sum in double precision and the last feed's in single.
         nbytes = 12 * tap.width**2
-        if group and together + nbytes > GROUP_BYTES:
+        if group and together + nbytes > most:
             yield group
             group, together = [], 0
         group.append(tap)

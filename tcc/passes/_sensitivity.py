@@ -5,34 +5,42 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import TccError
-from tcc.ir import covariance, probing, projecting
+from tcc.ir import covariance, probing, projecting, weight_probing
 from tcc.ir.calibration import Observation
 from tcc.ir.model import Model, tensor_type
 from tcc.ir.projecting import Curve
+from tcc.ir.weight_probing import Reweighted
 from tcc.passes.base import Context
 from tcc.rewrites.lossy import Offer
 from tcc.rewrites.lossy._ranges import Chosen, candidates
 
-_OPERATIONS = 1e12
-"""Arithmetic that a measurement may take; a core does it in about ten seconds."""
+_OPERATIONS = 5e12
+"""Arithmetic that a measurement may take; a core does it in about a minute."""
 _LEAST_RUN = 2e7
 """Operations that a run counts as at least: a session costs time whatever it computes."""
 _FEWEST, _MOST = 2, 16
-"""Samples that are looked at at least, and feeds at most."""
+"""Samples that several points of a curve want, and feeds that are looked at at most."""
+_SURE = 8
+"""Samples that there has to be time for, for every rounded weight to be measured by itself."""
 Key = TypeVar("Key")
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What was measured: ``slopes`` of rounding errors by value, ``curves`` of truncation by the values at once."""
+    """What was measured: ``slopes`` of rounding errors by value, ``curves`` of truncation by the values at once.
+
+    ``weights`` are the losses by rounded weights, where there was time for them.
+    """
 
     slopes: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[tuple[str, ...], Curve] = field(default_factory=dict)
+    weights: Mapping[Reweighted, float] = field(default_factory=dict)
 
     def losses(self, offer: Offer) -> dict[str, float]:
         """Each site's loss, in unexplained variance; the square of its error where nothing was measured of it."""
@@ -42,6 +50,10 @@ class Answers:
     def _loss(self, offer: Offer, site: str, error: float) -> float:
         if (projection := offer.projections.get(site)) is not None and projection.values in self.curves:
             return self.curves[projection.values].loss(error)
+        weight = offer.weights.get(site)
+        if weight is not None and weight in self.weights:
+            rest = max(0.0, error**2 - weight.square)
+            return self.slopes.get(offer.where.get(site, ""), 1.0) * rest + self.weights[weight]
         parts = offer.spread.get(site) or ((offer.where.get(site, ""), error),)
         if _truncates(offer, site) and all((value,) in self.curves for value, _ in parts):
             return sum(self.curves[value,].loss(size) for value, size in parts)
@@ -80,7 +92,15 @@ class Measuring:
         wanted = [
             value for site, value in offer.where.items() if value and not (value in known and _truncates(offer, site))
         ]
-        return Answers(self._tried(lambda: self._slopes(wanted)), curves)
+        return Answers(self._tried(lambda: self._slopes(wanted)), curves, self._tried(lambda: self._weights(offer)))
+
+    def _weights(self, offer: Offer) -> dict[Reweighted, float]:
+        tried = list(dict.fromkeys(offer.weights.values()))
+        if not tried or self._afforded(len(tried)) < self._with(_SURE):
+            return {}
+        feeds = self._part(len(tried), self.feeds)
+        found = weight_probing.losses(self.model, tried, feeds, self.varied, self.context.threads)
+        return dict(zip(tried, found, strict=False))
 
     def ranges(self) -> dict[str, Chosen]:
         """The best range of each value whose candidates are far apart; nothing of what the probe models do not run."""
@@ -120,7 +140,7 @@ class Measuring:
     def _curves(self, offer: Offer) -> dict[tuple[str, ...], Curve]:
         every = list(offer.projections.values())
         chosen = projecting.chosen(every, pairs=True)
-        if self._count(len(chosen)) < self._fewest:
+        if round(self._afforded(len(chosen))) < self._with(_FEWEST):
             chosen = projecting.chosen(every, pairs=False)
         # Directions that were fitted to a sample lose less of it than of others.
         feeds = self._part(len(chosen), covariance.held_out(self.feeds) or self.feeds)
@@ -130,16 +150,18 @@ class Measuring:
         )
 
     def _part(self, probes: int, feeds: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        return spread(feeds, min(max(self._count(probes), self._fewest), _MOST))
+        # Of a model so large that a sample takes long, one has to do: its rows are many samples of an error.
+        return spread(feeds, max(1, min(round(self._afforded(probes)), _MOST)))
 
-    @property
-    def _fewest(self) -> int:
-        """Feeds with enough samples."""
-        return max(1, math.ceil(_FEWEST * len(self.feeds) / max(1, self.samples)))
+    def _with(self, samples: int) -> int:
+        """Feeds with so many samples."""
+        return max(1, math.ceil(samples * len(self.feeds) / max(1, self.samples)))
 
-    def _count(self, probes: int) -> int:
-        return round(_OPERATIONS / (max(self._operations(), _LEAST_RUN) * (probes + 1)))
+    def _afforded(self, probes: int) -> float:
+        """Feeds that there is time for."""
+        return _OPERATIONS / (max(self._operations, _LEAST_RUN) * (probes + 1))
 
+    @cached_property
     def _operations(self) -> float:
         """Of a run on a feed as large as those that were seen, whatever the model's dimensions are called."""
         prices = Roofline(self.context.target, self.context.symbols)
@@ -147,7 +169,7 @@ class Measuring:
         for node in self.model.graph:
             kind, seen = tensor_type(node.outputs[0]), self.observed.get(node.outputs[0].name or "")
             known = max(1, kind.elements(self.context.symbols)) if kind is not None else 1
-            factor = seen.histogram.total / len(self.feeds) / known if seen is not None else 1.0
+            factor = seen.elements / len(self.feeds) / known if seen is not None else 1.0
             total += prices.price_of(node).operations * factor
         return total
 

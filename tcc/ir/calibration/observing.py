@@ -20,10 +20,11 @@ from tcc.ir.model import Model, tensor_type
 
 @dataclass
 class Observation:
-    """What was seen of one value: its histogram, and its channels along the axes that were asked for."""
+    """What was seen of one value: its histogram, its channels along the axes that were asked for, how many elements."""
 
     histogram: Histogram = field(default_factory=Histogram)
     channels: dict[int, Channels] = field(default_factory=dict)
+    elements: int = 0
 
     @property
     def magnitude(self) -> float:
@@ -36,6 +37,7 @@ class Observation:
     def add(self, array: np.ndarray) -> None:
         """See an array."""
         self.histogram.add(array)
+        self.elements += array.size
         for channels in self.channels.values():
             channels.add(array)
 

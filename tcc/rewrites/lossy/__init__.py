@@ -15,6 +15,7 @@ from tcc.ir.importing import Imported
 from tcc.ir.model import Model
 from tcc.ir.projecting import Projection
 from tcc.ir.tables import Tables
+from tcc.ir.weight_probing import Reweighted
 from tcc.targets import Target
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Offer:
     name in the pass's text.
     ``measured`` is what the outputs lose by a part of a site, in unexplained variance; ``error`` is then the rest.
     ``packable`` are 8-bit constants, by number, that may lie in the file in 4 bits.
+    ``weights`` are those of a site's product, for the part of the error that is theirs to be measured by itself.
     """
 
     imported: Imported
@@ -92,6 +94,7 @@ class Offer:
     spread: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
     packable: dict[int, Packable] = field(default_factory=dict)
+    weights: dict[str, Reweighted] = field(default_factory=dict)
 
 
 def techniques() -> dict[str, ModuleType]:

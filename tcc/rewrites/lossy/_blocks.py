@@ -114,7 +114,8 @@ def _fit(matrix: np.ndarray, moments: Moments, compensation: Compensation, level
     inner, columns = matrix.shape
     scale = _scales(matrix.reshape(inner // BLOCK, BLOCK, columns), 1, levels)[:, 0, :]
     wide = np.repeat(scale.astype(np.float64), BLOCK, axis=0)
-    tried = [np.clip(np.rint(matrix / wide), -levels, levels), compensation.rounded(matrix, wide, levels)]
-    gaps = [rounding.gap(matrix - values * wide, moments.second) for values in tried]
-    best = int(np.argmin(gaps))
-    return _Fit(tried[best].astype(np.int8), scale, gaps[best])
+    values, gap = compensation.rounded(matrix, wide, levels)
+    plain = np.clip(np.rint(matrix / wide), -levels, levels)
+    if (error := rounding.gap(matrix - plain * wide, moments.second, np.float32)) <= gap:
+        values, gap = plain.astype(np.int8), error
+    return _Fit(values, scale, gap)

@@ -15,6 +15,7 @@ from tcc.ir import covariance, rounding, turns, weighted
 from tcc.ir.calibration.observers import Channels
 from tcc.ir.covariance import Moments, Tap
 from tcc.ir.rounding import Compensation
+from tcc.ir.weight_probing import Reweighted
 from tcc.ir.weighted import Weighted
 from tcc.rewrites.lossy import Offer, _nibbles
 from tcc.rewrites.lossy._nibbles import Nibbles
@@ -104,6 +105,7 @@ class Fitted:
     scale: np.ndarray
     axis: int
     error: float
+    reweighted: Reweighted
 
 
 def fitted(made: Offer, v: onnx_ir.Value) -> Fitted | None:
@@ -113,8 +115,10 @@ def fitted(made: Offer, v: onnx_ir.Value) -> Fitted | None:
         return None
     each, rounded = products(made)[users[0]], found.rounded[WHOLE]
     error = relative(made, each.node.outputs[0], rounded.gap, found.columns)
-    axis = 0 if each.is_transposed else each.array.ndim - 1
-    return Fitted(each.stored(rounded.values), rounded.scale, axis, error)
+    axis, output = 0 if each.is_transposed else each.array.ndim - 1, each.node.outputs[0]
+    return Fitted(
+        each.stored(rounded.values), rounded.scale, axis, error, reweighted(made, output, rounded, str(WHOLE))
+    )
 
 
 def _measure(made: Offer) -> Iterator[tuple[str, Known]]:
@@ -181,13 +185,10 @@ class _Rounder:
         small = None
         if self.packs and matrix.size >= _nibbles.SMALLEST:
             small = _nibbles.fitted(matrix, scale, levels, self.second, self.compensation)
-        best = None
-        for values in (nearest.values, self.compensation.rounded(matrix, scale, levels)):
-            left = matrix - values * scale
-            found = Rounded(values, nearest.scale, rounding.gap(left, self.second), left.T @ self.mean, small)
-            best = found if best is None or found.gap < best.gap else best
-        assert best is not None
-        return best
+        values, gap = self.compensation.rounded(matrix, scale, levels)
+        if (plain := rounding.gap(matrix - nearest.values * scale, self.second, np.float32)) <= gap:
+            values, gap = nearest.values, plain
+        return Rounded(values, nearest.scale, gap, (matrix - values * scale).T @ self.mean, small)
 
 
 def smoothing(
@@ -232,6 +233,20 @@ def smoothing(
 def _step(channels: Channels, factor: np.ndarray) -> float:
     high, low = np.maximum(channels.high / factor, 0.0).max(), np.minimum(channels.low / factor, 0.0).min()
     return float(high - low) / _STEPS
+
+
+def reweighted(
+    made: Offer, output: onnx_ir.Value, rounded: Rounded, form: str, *, factor: np.ndarray | None = None
+) -> Reweighted:
+    """A product with its rounded weight, for what that costs the outputs to be measured."""
+    each = products(made)[output.name or ""]
+    square = relative(made, output, rounded.gap, rounded.values.shape[1]) ** 2
+
+    def weight() -> np.ndarray:
+        wide = rounded.values * rounded.scale
+        return each.stored(wide if factor is None else wide / factor[:, None])
+
+    return Reweighted(output.name or "", form, each.array.ndim, square, weight)
 
 
 def relative(made: Offer, output: onnx_ir.Value, square: float, columns: int) -> float:

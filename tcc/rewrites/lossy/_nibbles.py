@@ -98,7 +98,7 @@ def fitted(
     units = _units(matrix / scale, np.diag(second), block, divisor)
     wide = np.repeat(units, block, axis=0) / divisor
     tried = (np.clip(np.rint(matrix / (wide * scale)), -LEVELS, LEVELS),
-             compensation.rounded(matrix, wide * scale, LEVELS))  # fmt: skip
+             compensation.rounded(matrix, wide * scale, LEVELS)[0])  # fmt: skip
     gaps = [rounding.gap(matrix - _whole(values, units, divisor) * scale, second) for values in tried]
     best = int(np.argmin(gaps))
     return Nibbles(tried[best].astype(np.int8), units.astype(np.uint8), divisor, gaps[best])

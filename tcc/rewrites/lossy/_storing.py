@@ -15,6 +15,7 @@ import onnx_ir
 
 from tcc.ir import attributes, facts
 from tcc.ir.model import tensor_type
+from tcc.ir.weight_probing import Reweighted
 from tcc.rewrites.lossy import Alternative, Offer
 
 SMALLEST = 1024
@@ -28,12 +29,13 @@ _TO_SINGLE = attributes.key_of({"to": onnx.TensorProto.FLOAT})
 class Narrow:
     """A weight in a narrow type: ``values`` alone, or times a ``scale`` that broadcasts to them.
 
-    ``error`` is the relative L2 error of what its only user gives, where that is known.
+    ``error`` is the relative L2 error of what its only user gives, where that is known, ``reweighted`` that user.
     """
 
     values: np.ndarray
     scale: np.ndarray | None = None
     error: float | None = None
+    reweighted: Reweighted | None = None
 
     def wide(self) -> np.ndarray:
         """What is computed back from it."""
@@ -79,6 +81,8 @@ def _offer_one(made: Offer, site: str, v: onnx_ir.Value, found: Narrow) -> None:
     users = [node for node, _ in v.uses()]
     if len(users) == 1 and users[0].outputs[0].name:
         made.where[site] = users[0].outputs[0].name
+    if found.reweighted is not None:
+        made.weights[site] = found.reweighted
     if found.error is not None:
         made.error[site] = found.error
         return

@@ -18,7 +18,7 @@ from tcc.ir.calibration import Range
 from tcc.ir.model import tensor_type
 from tcc.ir.types import TensorType
 from tcc.rewrites.lossy import Alternative, Offer, _packing, _rows
-from tcc.rewrites.lossy._measured import REDUCED, WHOLE, Known, known, relative
+from tcc.rewrites.lossy._measured import REDUCED, WHOLE, Known, known, relative, reweighted
 from tcc.rewrites.lossy._nibbles import Nibbles
 from tcc.rewrites.lossy._schemes import quantize_weight
 from tcc.rewrites.lossy._units import constant_of, is_float, is_plain_product
@@ -68,6 +68,7 @@ def _offer_product(made: Offer, node: onnx_ir.Node, found: Known | None) -> None
     noise = _noise(made, data) * made.observed[data.name or ""].histogram.energy * found.norm
     error = relative(made, node.outputs[0], noise + plain.gap, found.columns)
     _write(made, node, _Form(site, plain.values, plain.scale, error, plain.shift, small=plain.small))
+    made.weights[site] = reweighted(made, node.outputs[0], plain, str(levels))
     if smooth is not None:
         rounded = smooth.rounded
         error = relative(made, node.outputs[0], smooth.noise + rounded.gap, found.columns)
@@ -75,6 +76,9 @@ def _offer_product(made: Offer, node: onnx_ir.Node, found: Known | None) -> None
             f"{site}@smooth", rounded.values, rounded.scale, error, rounded.shift, smooth.factor, rounded.small
         )  # fmt: skip
         _write(made, node, form)
+        made.weights[form.site] = reweighted(
+            made, node.outputs[0], rounded, f"{levels}@smooth", factor=smooth.factor
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

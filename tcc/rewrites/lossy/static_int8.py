@@ -17,8 +17,9 @@ import onnx_ir
 from tcc.ir import calibration
 from tcc.ir.calibration import Range
 from tcc.ir.tables import ABSENT
+from tcc.ir.weight_probing import Reweighted
 from tcc.rewrites.lossy import Alternative, Offer, _packing, _rows
-from tcc.rewrites.lossy._measured import REDUCED, WHOLE, known, products, relative
+from tcc.rewrites.lossy._measured import REDUCED, WHOLE, known, products, relative, reweighted
 from tcc.rewrites.lossy._ranges import KEY, Chosen
 from tcc.rewrites.lossy._schemes import Scheme, Weight, activation_scheme, least_scale, quantize_weight
 from tcc.rewrites.lossy._units import (
@@ -97,6 +98,8 @@ class _Kernels:
     readers: Counter[onnx_ir.Value]
     lost: float = 0.0
     """What the outputs were measured to lose by roundings of the unit that is being offered."""
+    weight: Reweighted | None = None
+    """The unit's rounded weight, where it was fitted to the data."""
     offered: set[onnx_ir.Node] = field(default_factory=set)
     """The nodes that have an integer form."""
 
@@ -110,7 +113,7 @@ class _Kernels:
             return "probabilities have no symmetric range"
         if node.op_type in {"Add", "Mul"} and feeds_softmax(output):
             return "the Softmax behind it answers differences that a mask's range rounds away"
-        self.lost = 0.0
+        self.lost, self.weight = 0.0, None
         inputs, error = self._inputs(unit)
         if inputs is None:
             return "its inputs have no integer form"
@@ -137,6 +140,8 @@ class _Kernels:
 
     def _known(self, site: str, square: float) -> None:
         self.made.error[site] = math.sqrt(square)
+        if self.weight is not None:
+            self.made.weights[site] = self.weight
         if self.lost:
             self.made.measured[site] = self.lost
 
@@ -302,6 +307,7 @@ class _Kernels:
             return None
         each = products(self.made)[output.name or ""]
         error = relative(self.made, output, rounded.gap, found.columns)
+        self.weight = reweighted(self.made, output, rounded, str(levels))
         return Weight(each.stored(rounded.values), rounded.scale, axis, error, rounded.shift)
 
     def _bias(self, node: onnx_ir.Node, bias: np.ndarray, scheme: Scheme, weight: Weight) -> int:

@@ -32,7 +32,7 @@ def _fitted(made: Offer, v: onnx_ir.Value) -> Narrow | None:
     if found is None or found.scale.size * _SCALES > found.values.size:
         return None
     wide = [-1 if i == found.axis else 1 for i in range(found.values.ndim)]
-    return Narrow(found.values, found.scale.reshape(wide), found.error)
+    return Narrow(found.values, found.scale.reshape(wide), found.error, found.reweighted)
 
 
 def _nearest(weight: np.ndarray) -> Narrow:

@@ -85,7 +85,7 @@ def _offer_weight(made: Offer, v: onnx_ir.Value, weight: np.ndarray, axis: int) 
     if len(users) == 1:
         made.where[site] = users[0].outputs[0].name or ""
     if found is not None:
-        made.error[site] = found.error
+        made.error[site], made.weights[site] = found.error, found.reweighted
         return
     norm = float(np.linalg.norm(weight))
     made.error[site] = float(np.linalg.norm(weight - quantized * spread)) / norm if norm else 0.0
