@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +28,8 @@ ROWS = 4
 """Rows of data for each column of the widest matrix of second moments."""
 _WORTH = 0.8
 """The part of the error that has to be left at most, for a smoothed input to be offered."""
+_SLIGHT = 1e-3
+"""The relative error of a weight below which it is not worth being measured by itself: half precision makes less."""
 _STEPS = 255
 _ALPHAS = np.linspace(0.0, 1.0, 11)
 
@@ -247,6 +249,27 @@ def reweighted(
         return each.stored(wide if factor is None else wide / factor[:, None])
 
     return Reweighted(output.name or "", form, each.array.ndim, square, weight)
+
+
+def to_nearest(
+    made: Offer, v: onnx_ir.Value, form: str, error: float, weight: Callable[[], np.ndarray]
+) -> Reweighted | None:
+    """A weight that was not fitted, where one product or convolution alone reads it; None for any other constant.
+
+    Args:
+        made: the offer.
+        v: the weight.
+        form: what tells it from other roundings of this weight.
+        error: its relative L2 error.
+        weight: makes it.
+    """
+    uses = [(node, place) for node, place in v.uses() if not node.domain]
+    if not made.evidence.calibrated or error < _SLIGHT or len(uses) != 1 or v.const_value is None:
+        return None
+    ((node, place),) = uses
+    if place != 1 or node.op_type not in {"Conv", "Gemm", "MatMul"}:
+        return None
+    return Reweighted(node.outputs[0].name or "", form, len(v.const_value.shape), error**2, weight)
 
 
 def relative(made: Offer, output: onnx_ir.Value, square: float, columns: int) -> float:

@@ -64,6 +64,13 @@ class Weight:
     error: float
     shift: np.ndarray | None = None
 
+    def wide(self) -> np.ndarray:
+        """What the integers stand for."""
+        if self.axis is None:
+            return np.asarray(self.values * self.scale)
+        shape = [-1 if i == self.axis else 1 for i in range(self.values.ndim)]
+        return np.asarray(self.values * self.scale.reshape(shape))
+
 
 def quantize_weight(
     weight: np.ndarray, axis: int | None, *, levels: int = 127, least: np.ndarray | float = 0.0, dtype: str = "int8"

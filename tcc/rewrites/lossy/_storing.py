@@ -17,6 +17,7 @@ from tcc.ir import attributes, facts
 from tcc.ir.model import tensor_type
 from tcc.ir.weight_probing import Reweighted
 from tcc.rewrites.lossy import Alternative, Offer
+from tcc.rewrites.lossy._measured import to_nearest
 
 SMALLEST = 1024
 """Elements below which a weight is left alone: the nodes would outweigh what they save."""
@@ -88,4 +89,6 @@ def _offer_one(made: Offer, site: str, v: onnx_ir.Value, found: Narrow) -> None:
         return
     weight = v.const_value.numpy() if v.const_value is not None else found.wide()
     norm = float(np.linalg.norm(weight))
-    made.error[site] = float(np.linalg.norm(weight - found.wide())) / norm if norm else 0.0
+    error = made.error[site] = float(np.linalg.norm(weight - found.wide())) / norm if norm else 0.0
+    if (alone := to_nearest(made, v, site, error, found.wide)) is not None:
+        made.weights[site] = alone

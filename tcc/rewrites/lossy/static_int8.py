@@ -19,7 +19,7 @@ from tcc.ir.calibration import Range
 from tcc.ir.tables import ABSENT
 from tcc.ir.weight_probing import Reweighted
 from tcc.rewrites.lossy import Alternative, Offer, _packing, _rows
-from tcc.rewrites.lossy._measured import REDUCED, WHOLE, known, products, relative, reweighted
+from tcc.rewrites.lossy._measured import REDUCED, WHOLE, known, products, relative, reweighted, to_nearest
 from tcc.rewrites.lossy._ranges import KEY, Chosen
 from tcc.rewrites.lossy._schemes import Scheme, Weight, activation_scheme, least_scale, quantize_weight
 from tcc.rewrites.lossy._units import (
@@ -294,8 +294,12 @@ class _Kernels:
         if recipe.per_channel and self.made.opset >= PER_AXIS_OPSET:
             if (fitted := self._fitted(node, axis, levels, least)) is not None:
                 return fitted
-            return quantize_weight(array, axis, levels=levels, least=least)
-        return quantize_weight(array, None, levels=levels, least=np.max(least))
+            rounded = quantize_weight(array, axis, levels=levels, least=least)
+        else:
+            rounded = quantize_weight(array, None, levels=levels, least=np.max(least))
+        assert node.inputs[1] is not None
+        self.weight = to_nearest(self.made, node.inputs[1], f"static {levels}", rounded.error, rounded.wide)
+        return rounded
 
     def _fitted(self, node: onnx_ir.Node, axis: int, levels: int, least: np.ndarray | float) -> Weight | None:
         """The weight that was fitted to the data, where a bias leaves it its scales."""

@@ -9,7 +9,7 @@ from tcc.ir import attributes, facts
 from tcc.ir.model import tensor_type
 from tcc.ir.tables import ABSENT
 from tcc.rewrites.lossy import Alternative, Offer
-from tcc.rewrites.lossy._measured import fitted
+from tcc.rewrites.lossy._measured import fitted, to_nearest
 
 SMALLEST = 1024
 """Elements below which a weight is left alone: the node and the scales would outweigh what it saves."""
@@ -88,4 +88,6 @@ def _offer_weight(made: Offer, v: onnx_ir.Value, weight: np.ndarray, axis: int) 
         made.error[site], made.weights[site] = found.error, found.reweighted
         return
     norm = float(np.linalg.norm(weight))
-    made.error[site] = float(np.linalg.norm(weight - quantized * spread)) / norm if norm else 0.0
+    error = made.error[site] = float(np.linalg.norm(weight - quantized * spread)) / norm if norm else 0.0
+    if (alone := to_nearest(made, v, "a channel's scales", error, lambda: quantized * spread)) is not None:
+        made.weights[site] = alone
