@@ -125,6 +125,18 @@ def test_integer_products_are_told_by_what_their_factors_come_from() -> None:
     assert props[TILE].startswith("convolution 3x3 1x14x14 x 32 x 16 in ")
 
 
+def test_factors_that_are_transposed_back_and_forth_are_looked_through_once() -> None:
+    b = Builder()
+    x = b.input(1, 3, 16, 16)
+
+    def turned(value: str) -> str:
+        return b.op("Transpose", value, perm=[0, 1, 3, 2])
+
+    y = b.op("MatMul", turned(b.op("Add", turned(turned(x)), x)), turned(x))
+    model = b.model(b.op("MatMul", b.op("Relu", turned(turned(b.op("Relu", y)))), x), turned(x))
+    assert len(said(simplified(model, tiled("x86-64-vnni")))) == 2
+
+
 def test_few_tiles_of_a_kernel_become_alternatives() -> None:
     for name in ("x86-64-vnni", "x86-64-avx2", "rpi5"):
         chip = of_target(parse_target(name))

@@ -167,12 +167,16 @@ class KernelTiles:
         return self.chip.dot is not None and all(self._is_dequantized(i) for i in node.inputs[:2])
 
     def _is_dequantized(self, c: int) -> bool:
-        for _, maker in self.around.makers(c):
-            if self.around.has(maker, "Transpose"):
-                return self._is_dequantized(maker.inputs[0])
-            if self.around.has(maker, "DequantizeLinear"):
-                kind = self.around.frozen.classes[maker.inputs[0]].kind
-                return kind is not None and kind.dtype in _BYTES
+        """Whether a class is computed from bytes, perhaps transposed since; an e-graph turns back into itself there."""
+        seen, waiting = {c}, [c]
+        while waiting:
+            for _, maker in self.around.makers(waiting.pop()):
+                kind = self.around.frozen.classes[maker.inputs[0]].kind if maker.inputs else None
+                if self.around.has(maker, "DequantizeLinear") and kind is not None and kind.dtype in _BYTES:
+                    return True
+                if self.around.has(maker, "Transpose") and maker.inputs[0] not in seen:
+                    seen.add(maker.inputs[0])
+                    waiting.append(maker.inputs[0])
         return False
 
     def folded(
