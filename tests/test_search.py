@@ -258,6 +258,15 @@ def test_pruned_shapes_want_a_judge_besides_the_data_they_are_fitted_to(digits: 
     assert any(d.code == "N0203" for d in made.diagnostics)
 
 
+@pytest.mark.parametrize(("count", "few"), [(1, True), (15, True), (16, False)])
+def test_little_calibration_data_is_told(digits: Path, count: int, few: bool) -> None:  # noqa: FBT001 - a parameter
+    with np.load(digits / "digits_calib.npz") as held:
+        data = {name: held[name][:count] for name in held.files}
+    made = tcc.compile(digits / "digits.onnx", passes="compress{techniques=stored-float16}", target=TARGET,
+                       calibration=data, jobs=1)  # fmt: skip
+    assert any(d.code == "N0205" for d in made.diagnostics) is few
+
+
 def test_one_of_every_four_samples_is_held_out() -> None:
     samples = [{"x": np.full(1, i)} for i in range(40)]
     fitted, held = held_out(samples)

@@ -22,7 +22,7 @@ Outputs = list[list[Any]]
 _PART = 4
 _HELD = 64 * 2**20
 """Bytes of outputs that are kept."""
-_FEWEST = 16
+FEWEST = 16
 """Samples below which there are too few to hold any out."""
 
 
@@ -116,7 +116,7 @@ def held_out(samples: Sequence[Feed] | None) -> tuple[tuple[Feed, ...] | None, t
     if samples is None:
         return None, ()
     every = tuple(samples)
-    if len(every) < _FEWEST:
+    if len(every) < FEWEST:
         return every, every
     apart = holding.held(len(every), _PART)
     return tuple(f for f, h in zip(every, apart, strict=True) if not h), tuple(

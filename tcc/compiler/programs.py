@@ -9,7 +9,7 @@ from typing import Any
 
 from tcc import report
 from tcc.compiler import ablation, executors, levels, pipelines, search
-from tcc.compiler.accuracy import Judged, LossOf
+from tcc.compiler.accuracy import FEWEST, Judged, LossOf
 from tcc.compiler.attempts import Bench, Branch, extend
 from tcc.compiler.budgets import Budgets, Cost
 from tcc.compiler.lowering import TypedForms
@@ -74,6 +74,14 @@ class Programs:
             passes = pipelines.tiled(passes)
         at = next((i for i, step in enumerate(passes) if step.promises is Effect.LOSSY), len(passes))
         first, rest = passes[:at], passes[at:]
+        few = self.samples is not None and 0 < len(self.samples) == len(self.loss.feeds) < FEWEST
+        if rest and few and self.loss.evaluation is None:
+            message = (
+                f"there is little calibration data ({len(self.loss.feeds)} of {FEWEST} runs): "
+                "the loss is measured on what programs were fitted to"
+            )
+            help_ = "give more with --calib, or labelled data with --eval"
+            self.asked.diagnostics.append(Diagnostic("N0205", message, original.source, help=help_))
         limits = self.asked.budgets
         context = Context(
             self.asked.target, self.asked.sizes, (), self.samples, limits.loss,
