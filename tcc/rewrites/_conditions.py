@@ -281,3 +281,17 @@ def without_kept(attribute_key: str, axes: str, after: str, before: str) -> str:
     reduced = {int(axis) % len(old.shape) for axis in where}
     left = tuple(size for axis, size in enumerate(old.shape) if axis not in reduced)
     return attributes.key_of({**options, "keepdims": 0}) if left == new.shape and None not in left else DECLINED
+
+
+@condition
+def is_one_float(kind: str) -> bool:
+    """The tensor is floating-point and has one element in at most one dimension."""
+    found = parse_kind(kind)
+    return found is not None and found.dtype in FLOATS and found.is_static and found.sizes({}) in {(), (1,)}
+
+
+@condition
+def is_many(kind: str) -> bool:
+    """The tensor has dimensions, and more than one element as far as is known."""
+    found = parse_kind(kind)
+    return found is not None and bool(found.shape) and any(size != 1 for size in found.shape or ())

@@ -77,6 +77,13 @@ def have_one_rank(first: str, second: str) -> bool:
     return a is not None and b is not None and a.rank is not None and a.rank == b.rank
 
 
+@condition
+def moves_both(permutation_key: str, first: str, second: str) -> bool:
+    """A permutation moves elements of both tensors, which have the same number of dimensions."""
+    orders = _moving(permutation_key, first), _moving(permutation_key, second)
+    return orders[0] is not None and orders[0] == orders[1]
+
+
 @text_function
 def axis(attribute_key: str, permutation_key: str, kind: str, default: int) -> str:
     """An operator's attributes with the axis of ``kind`` that a transposition puts where they have theirs."""
