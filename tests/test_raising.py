@@ -172,3 +172,17 @@ def test_a_bias_between_bounds_is_moderate() -> None:
     scores = draw.node("Add", scores, draw.node("Mul", draw.constant(np.float32(16)), fed))
     mixed = draw.node("MatMul", draw.node("Softmax", scores, axis=-1), v)
     assert tcc.compile(draw.model(mixed), 2).model.operator_counts["Attention"] == 1
+
+
+def test_a_mask_for_the_longest_sequence_is_cut_to_the_one_there_is() -> None:
+    """A constant mask of 16 places, of which as many are taken as there are queries and keys."""
+    draw = Draw(np.random.default_rng(3), opset=18)
+    q, k, v = (draw.input_of(draw.array((2, 4, 5, 8)), names=["batch", 4, "seq", 8]) for _ in range(3))
+    scores = draw.node("MatMul", q, draw.node("Transpose", k, perm=[0, 1, 3, 2]))
+    size = draw.node("Shape", q, start=2, end=3)
+    mask = draw.constant(np.where(np.tri(16), 0, -1e9).astype(np.float32))
+    for axis in (0, 1):
+        bounds = draw.constant(np.array([0], np.int64)), size, draw.constant(np.array([axis], np.int64))
+        mask = draw.node("Slice", mask, *bounds)
+    mixed = draw.node("MatMul", draw.node("Softmax", draw.node("Add", scores, mask), axis=-1), v)
+    assert tcc.compile(draw.model(mixed), 2).model.operator_counts["Attention"] == 1

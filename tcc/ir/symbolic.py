@@ -98,6 +98,11 @@ def meeting(kinds: list[TensorType | None]) -> list[TensorType | None]:
     return found
 
 
+def meets(size: Dimension, other: Dimension) -> bool:
+    """A size is another one with which it is broadcast, or the smaller one of that and a number."""
+    return size is not None and (size == other or (isinstance(size, str) and size.startswith(f"{other}{AT_MOST}")))
+
+
 @text_function
 def concatenated(attributes: str, knowns: str) -> str:
     """The known value of vectors of integers put together; ``knowns`` ends each value with a bar."""

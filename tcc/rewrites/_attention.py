@@ -7,6 +7,7 @@ import math
 from tcc.ir import attributes
 from tcc.ir.facts import integers, parse_kind, parse_known
 from tcc.ir.host import DECLINED, condition, text_function
+from tcc.ir.symbolic import meets
 from tcc.ir.types import Dimension, TensorType
 from tcc.rewrites._numbers import scalar_of
 
@@ -124,7 +125,7 @@ def _fits(mask: str, scores: str) -> tuple[TensorType, tuple[Dimension, ...]] | 
     if found is None or found.shape is None or whole is None or not 2 <= len(found.shape) <= _RANK:
         return None
     leading = zip(found.shape[:-2], whole[_RANK - len(found.shape) : 2], strict=True)
-    if found.dtype not in {_SINGLE, "bool"} or not all(m == 1 or _same(m, s) for m, s in leading):
+    if found.dtype not in {_SINGLE, "bool"} or not all(m == 1 or meets(m, s) for m, s in leading):
         return None
     return found, whole
 
@@ -135,7 +136,7 @@ def fits(mask: str, scores: str) -> bool:
     found = _fits(mask, scores)
     if found is None or found[0].shape is None:
         return False
-    return all(_same(m, s) for m, s in zip(found[0].shape[-2:], found[1][-2:], strict=True))
+    return all(meets(m, s) for m, s in zip(found[0].shape[-2:], found[1][-2:], strict=True))
 
 
 def _one_row(mask: str, scores: str) -> Dimension:
@@ -145,7 +146,7 @@ def _one_row(mask: str, scores: str) -> Dimension:
         found is None
         or found[0].shape is None
         or found[0].shape[-2] != 1
-        or not _same(found[0].shape[-1], found[1][-1])
+        or not meets(found[0].shape[-1], found[1][-1])
     ):
         return None
     return found[1][-2]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tcc.ir import attributes, facts, structures
 from tcc.ir.facts import integers, parse_kind, parse_known
 from tcc.ir.host import DECLINED, condition, text_function
-from tcc.ir.symbolic import AT_MOST
+from tcc.ir.symbolic import meets
 from tcc.ir.types import Dimension
 from tcc.rewrites._slices import bounds_of
 
@@ -157,11 +157,6 @@ class _Layout:
     angles: tuple[Dimension, ...]
 
 
-def _meets(size: Dimension, other: Dimension) -> bool:
-    """A size is another one, or the smaller one of it and a number, with which it is broadcast."""
-    return size == other or (isinstance(size, str) and size.startswith(f"{other}{AT_MOST}"))
-
-
 def _layout(kind: str, cosines: str, sines: str, of: str) -> _Layout | None:
     """The layout of what is turned by these angles; None where the angles are none of each place in a sequence."""
     sizes, own = _sizes(kind), _sizes(cosines)
@@ -177,7 +172,7 @@ def _layout(kind: str, cosines: str, sines: str, of: str) -> _Layout | None:
     if full[3] not in {half, 2 * half} or full[0] not in {1, sizes[0]}:
         return None
     for first, at in ((True, 2), (False, 1)):
-        if _meets(full[at], sizes[at]) and full[3 - at] == 1:
+        if meets(full[at], sizes[at]) and full[3 - at] == 1:
             return _Layout(sizes[0], sizes[at], sizes[3 - at], half, first, own)
     return None
 
