@@ -119,8 +119,8 @@ def compare(name: str, samples: int | None = None, limit: int | None = None) -> 
         outputs = {form: [Runner(path).run(feed) for feed, _ in batches] for form, path in paths.items()}
         row: dict[str, Any] = {"model": name, "seconds": seconds, "layers": len(chosen), "failures": []}
         hits = {form: _hits(case, runs, batches) for form, runs in outputs.items()}
+        row |= {form: {"elements": _elements(paths[form]), "score": _mean(hits[form])} for form in outputs}
         for form, runs in outputs.items():
-            row[form] = {"elements": _elements(paths[form]), "score": _mean(hits[form])}
             gap = sum(float(np.square(a[0] - b[0]).sum()) for a, b in zip(runs, outputs["exact"], strict=True))
             norm = sum(float(np.square(run[0]).sum()) for run in outputs["exact"])
             row[form]["error"] = float(np.sqrt(gap / norm))
