@@ -127,11 +127,15 @@ def compare(name: str, samples: int | None = None, limit: int | None = None) -> 
     if chosen and row["data"]["error"] >= row["plain"]["error"]:
         row["failures"].append("the outputs of plain truncation are nearer")
     if case.metric is not None:
-        gap = hits["data"] - hits["plain"]
-        row["gap"] = [float(gap.mean()), float(gap.std() / np.sqrt(len(gap)))]
+        row["gap"] = _paired(hits["data"] - hits["plain"])
         if row["gap"][0] < -row["gap"][1]:
             row["failures"].append("plain truncation scores higher, by more than the paired standard error")
     return row
+
+
+def _paired(gap: Any) -> list[float]:
+    """The mean of samples' differences, and its standard error."""
+    return [float(gap.mean()), float(gap.std() / len(gap) ** 0.5)]
 
 
 def sizes(made: Offer, chosen: Mapping[str, str]) -> dict[str, int]:
