@@ -87,12 +87,13 @@ class Measuring:
 
     def answers(self, offer: Offer) -> Answers:
         """What the sites' losses follow from; nothing of what the probe models do not run."""
-        curves = self._tried(lambda: self._curves(offer))
-        known = {value for values in curves for value in values}
+        # Slopes come first: where time ends, they are what most sites are told by.
+        known = {value for each in offer.projections.values() for value in each.values}
         wanted = [
             value for site, value in offer.where.items() if value and not (value in known and _truncates(offer, site))
         ]
-        return Answers(self._tried(lambda: self._slopes(wanted)), curves, self._tried(lambda: self._weights(offer)))
+        slopes, weights = self._tried(lambda: self._slopes(wanted)), self._tried(lambda: self._weights(offer))
+        return Answers(slopes, self._tried(lambda: self._curves(offer)), weights)
 
     def _weights(self, offer: Offer) -> dict[Reweighted, float]:
         tried = list(dict.fromkeys(offer.weights.values()))
