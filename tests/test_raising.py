@@ -13,7 +13,7 @@ import tcc
 from tcc import frontends
 from tcc.ir import conversion
 from tcc.ir.execution import Runner
-from tests.rules.draw import Draw
+from tests.rules.draw import Draw, Value
 
 
 def _opset(result: Any) -> int:
@@ -186,3 +186,26 @@ def test_a_mask_for_the_longest_sequence_is_cut_to_the_one_there_is() -> None:
         mask = draw.node("Slice", mask, *bounds)
     mixed = draw.node("MatMul", draw.node("Softmax", draw.node("Add", scores, mask), axis=-1), v)
     assert tcc.compile(draw.model(mixed), 2).model.operator_counts["Attention"] == 1
+
+
+def test_angles_for_the_longest_sequence_are_cut_to_the_one_there_is() -> None:
+    """Neighbours are turned by a table of 16 places, as decoders do it that are written by hand; batch is a symbol."""
+    draw = Draw(np.random.default_rng(3), opset=18)
+    x = draw.input_of(draw.array((2, 5, 32)), names=["batch", "seq", 32])
+    size = draw.node("Shape", x, start=1, end=2)
+    first, axis = draw.constant(np.array([0], np.int64)), draw.constant(np.array([0], np.int64))
+    angles = draw.rng.uniform(size=(16, 1, 4))
+    tables = [draw.constant(table.astype(np.float32)) for table in (np.cos(angles), np.sin(angles))]
+    c, s = (draw.node("Slice", table, first, size, axis) for table in tables)
+    turned = [_turned_neighbours(draw, draw.node(name, x), c, s) for name in ("Relu", "Sigmoid", "Tanh", "Abs")]
+    assert tcc.compile(draw.model(*turned), 2).model.operator_counts["RotaryEmbedding"] == 4
+
+
+def _turned_neighbours(draw: Draw, x: Value, c: Value, s: Value) -> Value:
+    pairs = draw.node("Reshape", x, draw.constant(np.array([0, 0, 4, 4, 2], np.int64)))
+    a, b = (draw.node("Gather", pairs, draw.constant(np.array(i, np.int64)), axis=4) for i in (0, 1))
+    real = draw.node("Sub", draw.node("Mul", a, c), draw.node("Mul", b, s))
+    imaginary = draw.node("Add", draw.node("Mul", a, s), draw.node("Mul", b, c))
+    last = draw.constant(np.array([-1], np.int64))
+    both = draw.node("Concat", *(draw.node("Unsqueeze", part, last) for part in (real, imaginary)), axis=-1)
+    return draw.node("Reshape", both, draw.constant(np.array([0, 0, 32], np.int64)))

@@ -19,6 +19,7 @@ from tcc.ir.language import (
     Neg,
     Reshape,
     RotaryEmbedding,
+    Shape,
     Sin,
     Slice,
     Split,
@@ -73,6 +74,7 @@ def rotary_embedding(
     zero, last, ones = literal('["int64",[1],[0]]'), literal('["int64",[1],[-1]]'), literal('["int64",[2],[1,1]]')
     known_count = given(n3, rotary.repeats(k, f, n)), literal(n3)
     symbolic = given(n3, rotary.samples(k, f, n)), Concat(cons(dimension(n3), cons(ones, nil())), '{"axis":0}')
+    yield rule(*types, *symbolic[0]).then(union(dimension(n3)).with_(Gather(Shape(x, "{}"), zero, '{"axis":0}')))
     for count, shape in (known_count, symbolic):
         angles = [
             Expand(Reshape(Slice(each, zero, literal(n0), last, literal(n1)), literal(n2)), shape) for each in (c, s)
