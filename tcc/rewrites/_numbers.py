@@ -62,6 +62,16 @@ def negated(known: str) -> str:
 
 
 @text_function
+def one_more(known: str) -> str:
+    """A known floating-point scalar and one, added with one rounding; declined where that leaves nothing."""
+    value = parse_known(known)
+    if value is None or value.dtype not in _CORRECTLY_ROUNDED or len(value.values) != 1 or not value.is_fixed:
+        return DECLINED
+    made = np.add(value.array(), np.ones((), value.dtype))
+    return facts.known_text(np.asarray(made, value.dtype)) if np.isfinite(made).all() and made.any() else DECLINED
+
+
+@text_function
 def product(first: str, second: str) -> str:
     """The product of two known floating-point scalars of one type, rounded once."""
     a, b = parse_known(first), parse_known(second)

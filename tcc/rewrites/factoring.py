@@ -9,23 +9,31 @@ from egglog import RewriteOrRule, String, eq, rewrite
 from tcc.ir.host import given
 from tcc.ir.language import (
     Add,
+    Clip,
     Concat,
     Conv,
+    HardSwish,
+    LeakyRelu,
     MatMul,
     Mul,
     Pad,
+    Relu,
+    Sigmoid,
+    Tanh,
     Tensor,
     absent,
     coefficients,
     cons,
     constant,
     kind,
+    known,
     literal,
     nil,
 )
 from tcc.rewrites import _conditions as when
 from tcc.rewrites import _joins as joins
 from tcc.rewrites import _kernels as kernels
+from tcc.rewrites import _numbers as numbers
 from tcc.rewrites.rule import Equality, exact
 
 Rewrites = Iterator[RewriteOrRule]
@@ -55,6 +63,16 @@ def sum_of_scaled(x: Tensor, c: Tensor, d: Tensor, k: String) -> Rewrites:
     yield rewrite(Add(Mul(x, c), Mul(x, d))).to(
         Mul(x, Add(c, d)), *coefficients(c, d), eq(k).to(kind(c)), when.is_float(k)
     )
+
+
+@exact(Equality.VALUE, f"{TASO}: distributivity", "Mul", "Add")
+def sum_with_scaled(x: Tensor, c: Tensor, k: String, q: String, m: String, n: String) -> Rewrites:
+    """x + x c = x (c + 1) for a constant scalar c, neither 0 nor 1, that does not widen x."""
+    scalar = *coefficients(c), eq(k).to(known(c)), *given(n, numbers.one_more(k))
+    for total in (Add(x, Mul(x, c)), Add(Mul(x, c), x)):
+        yield rewrite(total).to(
+            Mul(x, literal(n)), *scalar, eq(q).to(kind(c)), eq(m).to(kind(x)), when.rank_at_least_that_of(m, q)
+        )
 
 
 @exact(Equality.VALUE, f"{TASO}: distributivity", "Conv", "Add")
@@ -101,3 +119,19 @@ def join_of_convolutions_with_weight(x: Tensor, y: Tensor, w: Tensor, b: Tensor,
         Conv(Concat(cons(x, cons(y, nil())), a), w, b, c), eq(k).to(kind(x)), eq(m).to(kind(y)),
         joins.is_along_batch(a, k, m),
     )  # fmt: skip
+
+
+@exact(Equality.BITS, f"{TASO}: concatenation of activated convolutions", "Conv", "Concat",
+       "Relu|Sigmoid|Tanh|LeakyRelu|HardSwish|Clip")  # fmt: skip
+def join_of_activated_convolutions(x: Tensor, y: Tensor, v: Tensor, w: Tensor, b: Tensor, d: Tensor, low: Tensor,
+                                   high: Tensor, a: String, c: String, f: String) -> Rewrites:  # fmt: skip
+    """Concat(f(Conv(x, v)), f(Conv(x, w))) = f(Concat(Conv(x, v), Conv(x, w))), and for one weight and two inputs."""
+    of_input = Conv(x, v, b, a), Conv(x, w, d, a), (constant(v), constant(w))
+    of_weight = Conv(x, v, b, a), Conv(y, v, b, a), ()
+    for first, second, facts in (of_input, of_weight):
+        joined = Concat(cons(first, cons(second, nil())), c)
+        for act in (Relu, Sigmoid, Tanh, LeakyRelu, HardSwish):
+            made = cons(act(first, f), cons(act(second, f), nil()))
+            yield rewrite(Concat(made, c)).to(act(joined, f), *facts)
+        made = cons(Clip(first, low, high, f), cons(Clip(second, low, high, f), nil()))
+        yield rewrite(Concat(made, c)).to(Clip(joined, low, high, f), *facts)

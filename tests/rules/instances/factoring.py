@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tests.rules.draw import Draw, Value
 
@@ -62,6 +65,28 @@ def sum_of_scaled__integer(draw: Draw) -> onnx.ModelProto:
     draw.versions(14)
     x = draw.input((2, 3), "int64")
     return _sum(draw, *(draw.node("Mul", x, draw.constant(draw.array((3,), "int64"))) for _ in range(2)))
+
+
+def _with_scaled(draw: Draw, c: Value, shape: Sequence[int] = (2, 3), dtype: str = "float32") -> onnx.ModelProto:
+    x = draw.tensor(shape, dtype)
+    return _sum(draw, x, draw.node("Mul", *draw.shuffled((x, c))))
+
+
+def sum_with_scaled(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    dtype, shape = draw.choice(_FLOATS), draw.shape(1, 3)
+    c = draw.constant(draw.positive(draw.choice(((), (1,))), dtype) * draw.choice((2, -3)))
+    return _with_scaled(draw, c, shape, dtype)
+
+
+def sum_with_scaled__of_a_vector(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    return _with_scaled(draw, draw.constant(draw.positive((3,)) + 1))
+
+
+def sum_with_scaled__wider(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    return _with_scaled(draw, draw.constant(draw.positive((1, 1, 1)) + 1))
 
 
 def _conv(draw: Draw, x: Value, w: Value, bias: Value | None = None, /, **options: Any) -> Value:
@@ -197,3 +222,41 @@ def join_of_convolutions_with_weight__sizes(draw: Draw) -> onnx.ModelProto:
     w = draw.constant(draw.array((2, 2, 1, 1)))
     made = (_conv(draw, draw.tensor((1, 2, n, 4), symbols=0.0), w, strides=[2, 2]) for n in draw.shuffled((5, 6)))
     return _joined(draw, 0, *made)
+
+
+_ACTIVATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("Relu", {}), ("Sigmoid", {}), ("Tanh", {}), ("LeakyRelu", {"alpha": 0.2}), ("HardSwish", {}),
+)  # fmt: skip
+
+
+def join_of_activated_convolutions(draw: Draw) -> onnx.ModelProto:
+    draw.versions(14)
+    operator, options = draw.choice(_ACTIVATIONS)
+    if draw.chance(0.3):
+        low, high = draw.constant(np.float32(0)), draw.constant(np.float32(6))
+        act = partial(_clipped, draw, low, high)
+    else:
+        act = partial(draw.node, operator, **options)
+    x, w = draw.tensor((1, 2, 5, 5), symbols=0.0), draw.constant(draw.array((3, 2, 3, 3)))
+    if draw.chance():
+        other = draw.constant(draw.array((draw.integer(1, 4), 2, 3, 3)))
+        return _joined(draw, 1, act(_conv(draw, x, w)), act(_conv(draw, x, other)))
+    y = draw.tensor((2, 2, 5, 5), symbols=0.0)
+    return _joined(draw, 0, act(_conv(draw, x, w)), act(_conv(draw, y, w)))
+
+
+def _clipped(draw: Draw, low: Value, high: Value, x: Value) -> Value:
+    return draw.node("Clip", x, low, high)
+
+
+def join_of_activated_convolutions__of_two_activations(draw: Draw) -> onnx.ModelProto:
+    draw.versions(14)
+    x, w = draw.tensor((1, 2, 5, 5), symbols=0.0), draw.constant(draw.array((3, 2, 3, 3)))
+    made = [draw.node("LeakyRelu", _conv(draw, x, w), alpha=alpha) for alpha in (0.1, 0.2)]
+    return _joined(draw, 1, *made)
+
+
+def join_of_activated_convolutions__of_other_inputs(draw: Draw) -> onnx.ModelProto:
+    draw.versions(14)
+    parts = (_conv(draw, draw.tensor((1, 2, 5, 5)), draw.constant(draw.array((3, 2, 3, 3)))) for _ in range(2))
+    return _joined(draw, 1, *(draw.node("Relu", part) for part in parts))

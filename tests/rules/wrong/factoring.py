@@ -11,6 +11,7 @@ from tcc.ir.language import (
     Add,
     Concat,
     Conv,
+    LeakyRelu,
     MatMul,
     Mul,
     Pad,
@@ -47,6 +48,20 @@ def sum_of_products_of_input__broadcast(x: Tensor, v: Tensor, w: Tensor) -> Rewr
 def sum_of_scaled__product(x: Tensor, c: Tensor, d: Tensor) -> Rewrites:
     """x c + x d = x c d."""
     yield rewrite(Add(Mul(x, c), Mul(x, d))).to(Mul(x, Mul(c, d)), constant(c), constant(d))
+
+
+@seeded
+def sum_with_scaled__twice(x: Tensor, c: Tensor) -> Rewrites:
+    """x + x c = x (c + c)."""
+    yield rewrite(Add(x, Mul(x, c))).to(Mul(x, Add(c, c)), constant(c))
+
+
+@seeded
+def join_of_activated_convolutions__of_two_activations(x: Tensor, y: Tensor, a: String, f: String, g: String
+                                                       ) -> Rewrites:  # fmt: skip
+    """The two may have different attributes."""
+    made = cons(LeakyRelu(x, f), cons(LeakyRelu(y, g), nil()))
+    yield rewrite(Concat(made, a)).to(LeakyRelu(Concat(cons(x, cons(y, nil())), a), f))
 
 
 @seeded
