@@ -39,11 +39,12 @@ def test_the_problems_have_cycles_and_choices() -> None:
     assert sum(a.greedy is not None and a.objective < a.greedy * (1 - 1e-6) for a in answers) > 5
 
 
+@pytest.mark.parametrize("limit", ["_STATES", "_TRIALS"])
 @pytest.mark.parametrize("seed", SEEDS[:40])
-def test_what_is_too_wide_is_left_to_the_solver(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_wide_is_left_to_the_solver(seed: int, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = exact(seed)
     best = extract(problem).objective
-    monkeypatch.setattr(frontier, "_STATES", 0)
+    monkeypatch.setattr(frontier, limit, 0)
     region = regions.find(problem)
     assert all(frontier.cheapest(problem, part) is None for part in regions.parts(problem, region))
     assert extract(problem).objective == pytest.approx(best, rel=1e-5)

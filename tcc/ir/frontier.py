@@ -17,6 +17,9 @@ _WAYS = 1024
 _GRAIN = 2.0**60
 """The parts of the largest cost that are told apart: as whole numbers they add up to the same in any order."""
 
+_TRIALS = 2_000_000
+"""All choices tried of all classes: classes of thousands of candidates are work even where few sets are open."""
+
 Picks = tuple[tuple[int, Candidate], ...]
 Option = tuple[int, int, Picks]
 """What it costs to compute some classes in one way, the classes that are asked for then, and the way."""
@@ -54,11 +57,16 @@ class _Frontier:
             return None
         asked = self._bits(c for c in self.part.contested if c in self.part.active)
         states: dict[int, tuple[int, Back]] = {asked: (0, None)}
+        tried = 0
         for number in self._order():
             unit = self._bits(self.units[number])
             following: dict[int, tuple[int, Back]] = {}
             for state, (cost, back) in states.items():
-                for more, needs, picks in self._options(number, state & unit):
+                options = self._options(number, state & unit)
+                tried += len(options)
+                if tried > _TRIALS:
+                    return None
+                for more, needs, picks in options:
                     key, total = state & ~unit | needs, cost + more
                     if key not in following or total < following[key][0]:
                         following[key] = total, (back, picks) if picks else back
