@@ -256,7 +256,8 @@ class Programs:
         if not isinstance(aimed, Compress):
             return aimed
         # What the objective does not ask for stays out: it would spend the loss budget on bytes.
-        left_out = [name for name, module in techniques().items() if not offered_for(module, self.asked.objective)]
+        asked, bounded = self.asked.objective, self.asked.budgets.nbytes is not None
+        left_out = [n for n, module in techniques().items() if not offered_for(module, asked, bounded=bounded)]
         without = "+".join(dict.fromkeys(name for name in (*aimed.without.split("+"), *left_out) if name))
         return replace(aimed, slower=True, without=without)
 

@@ -108,7 +108,8 @@ class Attempt:
     @cached_property
     def offering(self) -> tuple[str, ...]:
         """The techniques that are offered: those that were asked for, or all that fit the objective."""
-        fits = {name: offered_for(module, self.objective) for name, module in techniques().items()}
+        bounded = math.isfinite(self.context.max_bytes)
+        fits = {name: offered_for(module, self.objective, bounded=bounded) for name, module in techniques().items()}
         return tuple(
             name for name in fits
             if name not in self.without and (name in self.wanted if self.wanted else fits[name])

@@ -104,9 +104,16 @@ def techniques() -> dict[str, ModuleType]:
     return dict(sorted(modules.items(), key=lambda item: getattr(item[1], "LAST", False)))
 
 
-def offered_for(module: ModuleType, objective: str) -> bool:
-    """Whether a technique that was not asked for by name is offered; it may say for which ``OBJECTIVES`` alone."""
-    return objective in getattr(module, "OBJECTIVES", (objective,))
+def offered_for(module: ModuleType, objective: str, *, bounded: bool = False) -> bool:
+    """Whether a technique that was not asked for by name is offered; it may say for which ``OBJECTIVES`` alone.
+
+    Args:
+        module: the technique.
+        objective: of the compilation.
+        bounded: whether bytes have a budget: what serves the size may be needed then, whatever the objective.
+    """
+    wanted = getattr(module, "OBJECTIVES", (objective,))
+    return objective in wanted or (bounded and "size" in wanted)
 
 
 @cache
