@@ -36,7 +36,17 @@ ELEMENTWISE = {
         "mish",
         "power_is_product",
     ),
-    *("one_over", "scale_of_shifted", "sum_of_scaled", "with_neutral_tensor", "commute", "associate", "distribute"),
+    *(
+        "one_over",
+        "scale_of_shifted",
+        "sum_of_scaled",
+        "common_factor",
+        "scalar_behind_product",
+        "with_neutral_tensor",
+        "commute",
+        "associate",
+        "distribute",
+    ),
 }
 """Proved element by element."""
 TERM_BY_TERM = {
