@@ -14,6 +14,8 @@ from tcc.rewrites._numbers import scalar_of
 HIDDEN = -1e4
 """A finite number up to this one, in place of a score, hides it: its exponential is 0 beside any other score's."""
 LARGEST = 1e30
+LONGEST = 1024
+"""Products that a score sums up, at most: no head of queries and keys is as wide."""
 _SINGLE, _RANK = "float32", 4
 
 
@@ -33,6 +35,8 @@ def attributes_of(query: str, keys: str, values: str, softmax: str, scale: str) 
     """Attention's attributes for ``Softmax(scale Q Kt) V`` with Q, Kt and V of these types, declined where it is none.
 
     Batch and heads are two dimensions that all three share, so that nothing is broadcast; softmax runs over the last.
+    Declined too where a score sums up very many products, as between an image's channels: sums of thousands in another
+    order differ by more than such a softmax forgives.
     """
     shapes = [_single(text) for text in (query, keys, values)]
     q, k, v = shapes
@@ -40,7 +44,7 @@ def attributes_of(query: str, keys: str, values: str, softmax: str, scale: str) 
         return DECLINED
     if not all(_same(q[axis], other[axis]) for axis in (0, 1) for other in (k, v)):
         return DECLINED
-    if not isinstance(q[1], int) or not isinstance(q[3], int) or not isinstance(v[3], int):
+    if not isinstance(q[1], int) or not isinstance(q[3], int) or not isinstance(v[3], int) or q[3] > LONGEST:
         return DECLINED
     factor = scalar_of(scale) if scale else 1.0
     return _scaled(factor) if factor is not None and 0 < factor < math.inf else DECLINED

@@ -72,6 +72,13 @@ def attention_without_mask__broadcast(draw: Draw) -> onnx.ModelProto:
     return draw.model(draw.node("MatMul", _softmax(draw, _scores(draw, q, k)), v))
 
 
+def attention_without_mask__of_pixels(draw: Draw) -> onnx.ModelProto:
+    """Channels that attend to each other: a score sums up all pixels."""
+    draw.versions(23)
+    q, k, v = (draw.input(shape, symbols=0.0) for shape in ((1, 1, 2, 1300), (1, 1, 1300, 3), (1, 1, 3, 4)))
+    return draw.model(draw.node("MatMul", _softmax(draw, _scores(draw, q, k)), v))
+
+
 def attention_without_mask__scale(draw: Draw) -> onnx.ModelProto:
     """A scale that is negative, or a vector."""
     draw.versions(23)
