@@ -355,3 +355,21 @@ def test_a_budget_of_time_is_kept_as_measured_or_refused(digits: Path) -> None:
     with pytest.raises(TccError, match="as measured, at most") as caught:
         compiled("0.01x")
     assert caught.value.exit_code == Exit.INFEASIBLE
+
+
+def test_a_distance_from_the_outputs_is_within_the_budget_to_the_end_of_its_interval() -> None:
+    original = Cost(0.0, 100.0, 1.0)
+    vague, sure = (Cost(0.007, 50.0, 1.0, bound=Loss("lost confidence", 0.007, 50, end).most) for end in (0.013, 0.009))
+    assert list(Budgets(0.01).exceeded(vague, original)) == [
+        "its loss is 0.007, 0.013 at the end of its interval, the budget 0.01"
+    ]
+    assert list(Budgets(0.01).exceeded(sure, original)) == []
+    # Nothing seen in 50 samples leaves 3/50 possible: held against a budget of 1 % that would refuse every program.
+    assert Loss("lost confidence", 0.0, 50, 0.06).most == 0.0
+
+
+def test_what_may_lose_more_than_allowed_is_tried_again_with_less(digits: Path) -> None:
+    """The end of the interval decides, not the mean: what ships keeps it."""
+    result = tcc.compile(digits / "digits.onnx", "z", TARGET, calibration=digits / "digits_calib.npz", max_loss=2e-4)
+    found = result.report["accuracy"]
+    assert found["status"] == "unmeasured" or found["loss"] == 0.0 or found["upper"] <= 2e-4

@@ -43,8 +43,9 @@ class Budgets:
 
     def exceeded(self, cost: Cost, original: Cost, *, timed: bool = True) -> Iterator[str]:
         """What a program exceeds, in words; not ``timed``: all but the budget of time."""
-        if not cost.loss <= max(self.loss, _ROUNDING):
-            yield f"its loss is {cost.loss:.3g}, the budget {self.loss:.3g}"
+        if not cost.most <= max(self.loss, _ROUNDING):
+            end = "" if cost.most == cost.loss else f", {cost.most:.3g} at the end of its interval"
+            yield f"its loss is {cost.loss:.3g}{end}, the budget {self.loss:.3g}"
         if self.nbytes is not None and cost.nbytes > (limit := self.nbytes.of(original.nbytes)):
             yield f"it takes {cost.nbytes:,.0f} bytes, the budget is {limit:,.0f}"
         if timed and self.seconds is not None and cost.run > (limit := self.seconds.of(original.run)):
@@ -62,7 +63,8 @@ class Cost:
     ``seconds`` a run are predicted: they rank programs, so that the same command gives the same file.
     ``measured`` seconds (the far end of their interval), where there are any, decide whether a program may ship:
     budgets are kept as measured; ``slower`` says why the gate of speed refuses one. ``memory`` is the predicted
-    peak in bytes, ``joules`` the estimated energy of a run.
+    peak in bytes, ``joules`` the estimated energy of a run. ``bound`` is the far end of the loss's interval, where
+    that decides.
     """
 
     loss: float
@@ -72,6 +74,12 @@ class Cost:
     slower: str = ""
     memory: float = 0.0
     joules: float = 0.0
+    bound: float | None = None
+
+    @property
+    def most(self) -> float:
+        """What is held against the budget of loss."""
+        return self.loss if self.bound is None else max(self.loss, self.bound)
 
     @property
     def run(self) -> float:

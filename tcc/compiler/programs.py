@@ -206,6 +206,7 @@ class Programs:
             made = self._search = Search(
                 bench, lambda outcome, loss: self._cost(outcome, loss, nbytes), self._timed, asked.budgets,
                 asked.instruments, pool, max(jobs, 1), [asked.share_of_time(part) for part in _TURNS],
+                labelled=self.loss.evaluation is not None,
             )  # fmt: skip
             made.run(start, branches, suffix)
         asked.diagnostics += made.notes

@@ -73,6 +73,7 @@ class Search:
         pool: runs attempts elsewhere; None for this process.
         jobs: how many of them at once.
         ends: of the turns, in seconds since the epoch; the bench's own deadline without any.
+        labelled: whether losses are drops of the user's own metric: a distance from the outputs only stands for one.
     """
 
     bench: Bench
@@ -83,6 +84,7 @@ class Search:
     pool: Executor | None = None
     jobs: int = 1
     ends: Sequence[float] = ()
+    labelled: bool = False
     points: list[Point] = field(default_factory=list)
     original: Cost = field(init=False)
     notes: list[Diagnostic] = field(default_factory=list)
@@ -134,7 +136,7 @@ class Search:
 
         With more again, where that was less than needed: half way, in the logarithm, to what was too much.
         """
-        loss, budget = self.points[-1].cost.loss, self.budgets.loss
+        loss, budget = self.points[-1].cost.most, self.budgets.loss
         if not budget:
             return []
         if loss <= budget:
@@ -157,6 +159,9 @@ class Search:
         loss = self.bench.loss(outcome.snapshots[-1])
         # Where nothing is known of the loss there is no data: only what needs none was done.
         cost = self.cost(outcome, 0.0 if loss is None else loss.value)
+        if loss is not None and not self.labelled:
+            # A distance from the original's outputs stands for what is lost: it has to be within the budget for sure.
+            cost = replace(cost, bound=loss.most)
         exceeds = tuple(self.budgets.exceeded(cost, self.original, timed=False))
         self.points.append(Point(branch, outcome, loss, cost, exceeds, share=share))
 

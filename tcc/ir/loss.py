@@ -40,6 +40,14 @@ class Loss:
     samples: int
     upper: float = math.nan
 
+    @property
+    def most(self) -> float:
+        """What is held against a budget: the end of the interval, or 0 where no sample lost anything.
+
+        That none did says little where there are few; the rule of three would then allow no program at all.
+        """
+        return max(self.value, self.upper) if self.value and not math.isnan(self.upper) else self.value
+
 
 def measure(
     model: Model,
