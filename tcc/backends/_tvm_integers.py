@@ -268,8 +268,17 @@ def _quantised(builder: Any, value: Any, scale: np.ndarray, zero: np.ndarray, dt
 
 
 def rounded(builder: Any, call: Any) -> Any:
-    """How relax's round becomes a function: ties go to even, as ONNX's Round and QuantizeLinear say; TVM's go up."""
-    return builder.call_te(lambda x: te.compute(x.shape, lambda *i: tirx.nearbyint(x(*i)), name="round"), call.args[0])
+    """How relax's round becomes a function: ties go to even, as ONNX's Round and QuantizeLinear say; TVM's go up.
+
+    LLVM's own function, since TVM takes its nearbyint apart into scalars.
+    """
+
+    def to_even(x: Any) -> Any:
+        return te.compute(
+            x.shape, lambda *i: tirx.call_llvm_pure_intrin(str(x.dtype), "llvm.roundeven", x(*i)), name="round"
+        )
+
+    return builder.call_te(to_even, call.args[0])
 
 
 KEPT = ["relax.astype", "relax.subtract", "relax.permute_dims"]
