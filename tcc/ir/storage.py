@@ -70,14 +70,17 @@ def external(
 def serialize(model: onnx_ir.Model, stand_in: StandIn) -> onnx.ModelProto:
     """The model as protobuf, each top-level initialiser as ``stand_in`` has it; the model is not touched.
 
-    The types of initialisers are not repeated as value infos: the tensors state them.
+    The types of initialisers are not repeated as value infos, the tensors state them: but for those with metadata or
+    a text, which a value info holds, and one without a type would take the type away from who reads it.
     """
     graph = model.graph
     initialisers = {
         name: SimpleNamespace(
-            # No type and shape here: serde then writes no value info for it.
-            name=name, type=None, shape=None, metadata_props=value.metadata_props, doc_string=value.doc_string,
-            meta=value.meta, const_value=None if value.const_value is None else stand_in(value, value.const_value),
+            name=name, metadata_props=value.metadata_props, doc_string=value.doc_string, meta=value.meta,
+            # With neither a type nor anything else serde writes no value info for it.
+            type=value.type if value.metadata_props or value.doc_string else None,
+            shape=value.shape if value.metadata_props or value.doc_string else None,
+            const_value=None if value.const_value is None else stand_in(value, value.const_value),
         )
         for name, value in graph.initializers.items()
     }  # fmt: skip
@@ -125,6 +128,7 @@ def assemble(proto: onnx.ModelProto, weights: dict[str, np.ndarray]) -> onnx_ir.
         weights: C-contiguous arrays for the initialisers that are marked ``IN_MEMORY``.
     """
     model = onnx_ir.serde.deserialize_model(proto)
+    _state_types(model)
     for name, array in weights.items():
         value, array.flags.writeable = model.graph.initializers[name], False
         marker = value.const_value
@@ -133,6 +137,14 @@ def assemble(proto: onnx.ModelProto, weights: dict[str, np.ndarray]) -> onnx_ir.
             array, marker.dtype, name=name, doc_string=marker.doc_string, metadata_props=dict(marker.metadata_props)
         )
     return model
+
+
+def _state_types(model: onnx_ir.Model) -> None:
+    """Give initialisers the type of their tensor where a file has a value info for them that says nothing of it."""
+    for graph in (model.graph, *model.graph.subgraphs()):
+        for value in graph.initializers.values():
+            if value.type is None and (tensor := value.const_value) is not None:
+                value.type, value.shape = onnx_ir.TensorType(tensor.dtype), onnx_ir.Shape(tensor.shape.numpy())
 
 
 def spell_default_domain(model: onnx_ir.Model) -> None:
