@@ -8,7 +8,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +41,12 @@ class Sites:
         from tcc.rewrites.lossy._ranges import KEY
 
         known, judge = self.known, self.known.expected.judge
-        measuring = Measuring(known.model, known.observed, known.feeds, judge.varied, judge.samples, self.context)
-        known.evidence.kept[KEY] = measuring.ranges()
+        measuring = Measuring(
+            known.model, known.observed, known.feeds, judge.varied, judge.samples, self.context,
+            known.evidence.operations,
+        )  # fmt: skip
+        known.evidence.kept[KEY], slopes = measuring.ranges()
+        measuring = replace(measuring, known=slopes)
         offer = self._attempt().offer
         return measuring.answers(offer).losses(offer)
 

@@ -58,3 +58,16 @@ def test_fitted_and_held_out_feeds_are_all_feeds() -> None:
     assert len(second) in {9, 10}
     assert covariance.fitted(feeds[:7]) == feeds[:7]
     assert covariance.held_out(feeds[:7]) == ()
+
+
+@pytest.mark.parametrize(("width", "rows"), [(64, 3), (64, 40), (6, 3)])
+def test_few_rows_and_many_have_the_moments_of_all(width: int, rows: int) -> None:
+    text = f"g (float[N,{width}] x) => (float[N,{width}] y) {{ y = Relu(x) }}"
+    proto = channel_models.with_weights(onnx.parser.parse_model(channel_models.HEAD.format(opset=17) + text), {})
+    drawn = np.random.default_rng(1)
+    feeds = [{"x": drawn.normal(size=(rows, width)).astype(np.float32)} for _ in range(300)]
+    ((_, found),) = covariance.stream(load(proto), [Tap("y", 1, 2, width)], feeds)
+    every = np.maximum(np.concatenate([feed["x"] for feed in feeds]), 0).astype(np.float64)
+    assert found.rows == len(every)
+    np.testing.assert_allclose(found.second, every.T @ every / len(every), rtol=1e-5)
+    np.testing.assert_allclose(found.mean, every.mean(axis=0), rtol=1e-5)

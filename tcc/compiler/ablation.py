@@ -15,10 +15,11 @@ PRUNING = "prune"
 
 
 def known() -> tuple[str, ...]:
-    """All that can be left out: lossy techniques, pruning, hardware-aware prices, the integer program."""
+    """All that can be left out: lossy techniques, repairs, pruning, hardware-aware prices, the integer program."""
     from tcc.rewrites.lossy import techniques
+    from tcc.rewrites.lossy._repairs import REPAIRS
 
-    return (*sorted(techniques()), PRUNING, *PARTS)
+    return (*sorted(techniques()), *REPAIRS, PRUNING, *PARTS)
 
 
 def check(names: Collection[str]) -> None:

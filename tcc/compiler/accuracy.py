@@ -12,7 +12,6 @@ import numpy as np
 
 from tcc.compiler.evaluation import LABELS, Evaluation
 from tcc.ir import holding
-from tcc.ir.execution import Runner
 from tcc.ir.loss import Z95, Loss, loss_of
 from tcc.ir.model import Model
 from tcc.passes.manager import Snapshot
@@ -31,12 +30,14 @@ class LossOf:
     """The loss of a form of a model on data; the original runs once, when it is first needed.
 
     With an evaluation the loss is the drop of the mean score, in the metric's own unit (0.01: one point of
-    accuracy), never negative. Without one it is the distance from the original's outputs (``loss_of``).
+    accuracy), never negative. Without one it is the distance from the original's outputs (``loss_of``). There are as
+    many runs at once as ``threads``.
     """
 
     original: Snapshot
     feeds: Sequence[Feed]
     evaluation: Evaluation | None = None
+    threads: int = 1
     _expected: Outputs = field(default_factory=list)
     _known: dict[int, tuple[Snapshot, Loss]] = field(default_factory=dict)
 
@@ -58,9 +59,9 @@ class LossOf:
         # What is lost is lost by the kernels of a deployment.
         runner = snapshot.runner(optimise=True)
         if self.evaluation is None:
-            return loss_of(self._originals(), (runner.run(feed) for feed in self.feeds))
-        self._expected = self._expected or outputs(self.original.runner(), self.evaluation.feeds)
-        found = outputs(runner, self.evaluation.feeds)
+            return loss_of(self._originals(), runner.run_each(self.feeds, self.threads))
+        self._expected = self._expected or list(self.original.runner().run_each(self.evaluation.feeds, self.threads))
+        found = list(runner.run_each(self.evaluation.feeds, self.threads))
         gap = self.evaluation.scores(self._expected) - self.evaluation.scores(found)
         drop, error = float(gap.mean()), float(gap.std() / math.sqrt(max(1, gap.size)))
         return Loss(f"{self.evaluation.name} drop", max(0.0, drop), int(gap.size), max(0.0, drop + Z95 * error))
@@ -72,8 +73,7 @@ class LossOf:
             return
         kept: Outputs = []
         runner, held = self.original.runner(), 0
-        for feed in self.feeds:
-            made = runner.run(feed)
+        for made in runner.run_each(self.feeds, self.threads):
             held += sum(getattr(output, "nbytes", 0) for output in made)
             if held <= _HELD:
                 kept.append(made)
@@ -122,8 +122,3 @@ def held_out(samples: Sequence[Feed] | None) -> tuple[tuple[Feed, ...] | None, t
     return tuple(f for f, h in zip(every, apart, strict=True) if not h), tuple(
         f for f, h in zip(every, apart, strict=True) if h
     )
-
-
-def outputs(runner: Runner, feeds: Sequence[Feed]) -> Outputs:
-    """The model's outputs for every feed."""
-    return [runner.run(feed) for feed in feeds]

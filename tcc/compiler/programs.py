@@ -201,7 +201,8 @@ class Programs:
             )
         total = asked.jobs or processors()
         jobs = min(total, len(search.by_shape(branches)))
-        bench = replace(bench, context=replace(bench.context, threads=max(1, total // max(jobs, 1))))
+        self.loss.threads = max(1, total // max(jobs, 1))
+        bench = replace(bench, context=replace(bench.context, threads=self.loss.threads))
         with executors.executor(asked.scheduler, jobs) as pool:
             made = self._search = Search(
                 bench, lambda outcome, loss: self._cost(outcome, loss, nbytes), self._timed, asked.budgets,

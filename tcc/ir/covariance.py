@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from tcc.ir.holding import held
 from tcc.ir.model import Model
 
 GROUP_BYTES = 256 * 2**20
-"""Bytes of second moments that are held at once, or those of the model's weights where these are more.
+"""Bytes of second moments that are held at once, or twice those of the model's weights where these are more.
 
 What does not fit is measured in further passes over the data.
 """
@@ -88,6 +88,46 @@ class Moments:
         return covariance
 
 
+@dataclass
+class _Sum:
+    """What was seen of a tap so far; it ``gathers`` rows, or is given their sums."""
+
+    tap: Tap
+    gathers: bool = False
+    count: int = 0
+    total: np.ndarray = field(init=False)
+    gram: np.ndarray = field(init=False)
+    _waiting: list[np.ndarray] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.total, self.gram = np.zeros(self.tap.width), np.zeros((self.tap.width, self.tap.width))
+
+    def add(self, rows: np.ndarray, gram: np.ndarray | None = None, shape: Sequence[int] = ()) -> None:
+        """Add a run's rows, or their sum and products."""
+        if gram is None:
+            self.count += len(rows)
+            self._waiting.append(rows)
+            if sum(map(len, self._waiting)) >= _AT_ONCE:
+                self._multiply()
+            return
+        np.add(self.total, rows.reshape(-1), out=self.total)
+        np.add(self.gram, gram, out=self.gram)
+        self.count += int(shape[0])
+
+    def _multiply(self) -> None:
+        if self._waiting:
+            rows = np.concatenate(self._waiting)
+            self._waiting.clear()
+            np.add(self.total, rows.sum(axis=0, dtype=np.float64), out=self.total)
+            np.add(self.gram, rows.T @ rows, out=self.gram)
+
+    def moments(self, samples: int) -> Moments | None:
+        """The moments; None where there was nothing, or nothing finite."""
+        self._multiply()
+        known = self.count and np.isfinite(self.gram).all()
+        return Moments(self.count, samples, self.total, self.gram) if known else None
+
+
 def held_out(feeds: Sequence[Held]) -> Sequence[Held]:
     """Feeds (or what belongs to them) that nothing is fitted to, which say what a fit loses on new data.
 
@@ -122,10 +162,11 @@ def stream(
     rows: int | None = None,
     threads: int = 1,
 ) -> Iterator[tuple[Tap, Moments]]:
-    """The moments of each tap over the feeds, in groups of ``GROUP_BYTES`` or the model's size; each once, in order.
+    """The moments of each tap over the feeds, in groups of ``GROUP_BYTES`` or the model's size; each once.
 
-    The products are computed inside the model, in ONNX Runtime, so that no activation leaves it; only nodes that
-    the group needs are run. A tap without rows, or with values that are not finite, is left out.
+    The products are computed inside the model, in ONNX Runtime, so that no activation leaves it, but for few rows,
+    which are smaller than their products; only nodes that the group needs are run. A tap without rows, or with values
+    that are not finite, is left out.
 
     Args:
         model: whose values are tapped.
@@ -137,7 +178,7 @@ def stream(
     Raises:
         TccError: as ``Runner`` does.
     """
-    for group in _groups(dict.fromkeys(taps), max(GROUP_BYTES, model.parameter_bytes)):
+    for group in _groups(dict.fromkeys(taps), max(GROUP_BYTES, 2 * model.parameter_bytes)):
         found = _measure(model, group, feeds, rows, threads)
         for tap in group:
             if (moments := found.pop(tap)) is not None:
@@ -162,31 +203,50 @@ def _groups(taps: Iterable[Tap], most: int) -> Iterator[list[Tap]]:
 def _measure(
     model: Model, taps: list[Tap], feeds: Sequence[Mapping[str, Any]], rows: int | None, threads: int
 ) -> dict[Tap, Moments | None]:
-    proto, weights = model.stripped_proto()
-    _instrument(proto, taps, model.opset)
-    kept = {initializer.name for initializer in proto.graph.initializer}
-    runner = Runner(proto, weights={name: array for name, array in weights.items() if name in kept})
-    sums = [(np.zeros(tap.width), np.zeros((tap.width, tap.width))) for tap in taps]
-    counts = [0] * len(taps)
+    sums = [_Sum(tap) for tap in taps]
     samples = 0
-    enough = None if rows is None else rows * max(tap.width for tap in taps)
+    enough = None if rows is None else min(rows * max(tap.width for tap in taps), _MOST_ROWS)
     if enough is not None:
         feeds = spread(feeds)
-    for feed, results in zip(feeds, runner.run_each(feeds, threads), strict=True):
-        for i, (total, gram) in enumerate(sums):
-            added_total, added_gram, shape = results[3 * i : 3 * i + 3]
-            np.add(total, added_total.reshape(-1), out=total)
-            np.add(gram, added_gram, out=gram)
-            counts[i] += int(shape[0])
+    for feed in _summed(model, sums, feeds, threads):
         samples += _samples(feed)
-        if enough is not None and samples >= _FEWEST and min(counts) >= enough:
+        if enough is not None and samples >= _FEWEST and min(each.count for each in sums) >= enough:
             break
-    return {
-        tap: Moments(count, samples, total, gram) if count and np.isfinite(gram).all() else None
-        for tap, count, (total, gram) in zip(taps, counts, sums, strict=True)
-    }
+    return {each.tap: each.moments(samples) for each in sums}
 
 
+def _summed(
+    model: Model, sums: list[_Sum], feeds: Sequence[Mapping[str, Any]], threads: int
+) -> Iterator[Mapping[str, Any]]:
+    """Each feed when it was added to the sums; the first one says where a feed has few rows."""
+    for part in (feeds[:1], feeds[1:]):
+        runner = _runner(model, sums)
+        for feed, results in zip(part, runner.run_each(part, threads), strict=True):
+            at = 0
+            for each in sums:
+                width = 1 if each.gathers else _OUTPUTS
+                each.add(*results[at : at + width])
+                at += width
+            yield feed
+        for each in sums:
+            each.gathers = each.tap.patches is None and _FEW * each.count <= each.tap.width
+
+
+def _runner(model: Model, sums: list[_Sum]) -> Runner:
+    proto, weights = model.stripped_proto()
+    _instrument(proto, sums, model.opset)
+    kept = {initializer.name for initializer in proto.graph.initializer}
+    return Runner(proto, weights={name: array for name, array in weights.items() if name in kept})
+
+
+_OUTPUTS = 3
+"""What a tap gives that is summed inside the model: total, gram, shape of the rows."""
+_FEW = 2
+"""How many times as wide as many rows are that leave the model."""
+_AT_ONCE = 512
+"""Rows that are then multiplied at once: to add up many small products takes longer than to make them."""
+_MOST_ROWS = 8192
+"""Rows that are enough, however wide they are: all of the widest taps, twice over."""
 _FEWEST = 32
 """Samples that are looked at however many rows each has."""
 
@@ -197,12 +257,12 @@ def _samples(feed: Mapping[str, Any]) -> int:
     return lengths.pop() if len(lengths) == 1 else 1
 
 
-def _instrument(proto: onnx.ModelProto, taps: list[Tap], opset: int) -> None:
+def _instrument(proto: onnx.ModelProto, sums: list[_Sum], opset: int) -> None:
     """Make the taps' sums the graph's only outputs and drop what they do not need."""
     graph = proto.graph
     del graph.output[:]
-    for i, tap in enumerate(taps):
-        _Probe(graph, tap, f"{_PREFIX}_{i}", opset).add()
+    for i, each in enumerate(sums):
+        _Probe(graph, each.tap, f"{_PREFIX}_{i}", opset).add(gathers=each.gathers)
     needed = {output.name for output in graph.output}
     nodes = []
     for node in reversed(graph.node):
@@ -236,8 +296,8 @@ class _Probe:
     name: str
     opset: int
 
-    def add(self) -> None:
-        """Add nodes from the value to its sums and their outputs: total, gram, shape of the rows."""
+    def add(self, *, gathers: bool) -> None:
+        """Add nodes from the value to its rows, which ``gathers`` wants, or their sums: total, gram, shape."""
         tap, x = self.tap, self.tap.value
         if tap.dtype != "float32":
             x = self._node("Cast", [x], to=TensorProto.FLOAT)
@@ -247,6 +307,9 @@ class _Probe:
             order = [i for i in range(tap.rank) if i != tap.axis]
             x = self._node("Transpose", [x], perm=[*order, tap.axis])
         rows = self._node("Reshape", [x, self._constant(np.array([-1, tap.width], np.int64))])
+        if gathers:
+            self.graph.output.append(helper.make_tensor_value_info(rows, TensorProto.FLOAT, None))
+            return
         if self.opset >= _AXES_AS_INPUT:
             axes = self._constant(np.array([0], np.int64))
             total = self._node("ReduceSum", [rows, axes], keepdims=0)

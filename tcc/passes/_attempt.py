@@ -59,7 +59,7 @@ class Attempt:
         wanted: techniques by name with their options; empty for all.
         objective: ``latency``, ``size`` or ``energy``.
         slower: whether the program may be predicted slower than without alternatives.
-        without: what is left out, to see what it contributes: techniques, and ``PARTS``.
+        without: what is left out, to see what it contributes: techniques, repairs, and ``PARTS``.
     """
 
     model: Model
@@ -83,6 +83,7 @@ class Attempt:
             self.imported, self.imported.tables.further(), self.context.target, opset, self.observed, [], {}, {}, {},
             self.evidence,
         )  # fmt: skip
+        self.offer.offering, self.offer.without = self.offering, self.without
         for name in self.offering:
             self.offer.options = tuple(self.wanted.get(name, ()))
             self._take(name, techniques()[name])

@@ -14,7 +14,7 @@ from tcc.ir.execution import Runner
 from tcc.ir.inference import Annotation, annotate
 from tcc.ir.loss import Judge
 from tcc.ir.model import Model
-from tcc.passes._sensitivity import Answers
+from tcc.passes._sensitivity import Answers, operations
 from tcc.passes.base import Context
 from tcc.rewrites.lossy import Evidence
 
@@ -65,6 +65,7 @@ class Prepared:
         observed: what was seen of its values.
         evidence: for the techniques, which keep there what they measure.
         answers: how its outputs answer to errors, by the techniques that were asked about.
+        slopes: what the outputs lose by an error of each value, as far as it was measured.
         hurried: whether something of it was not found out, or on fewer feeds, for want of time.
     """
 
@@ -75,6 +76,7 @@ class Prepared:
     observed: Mapping[str, Observation]
     evidence: Evidence
     answers: dict[Any, Answers] = field(default_factory=dict)
+    slopes: dict[str, float] = field(default_factory=dict)
     hurried: bool = False
 
 
@@ -102,7 +104,10 @@ def _prepare(model: Model, context: Context, feeds: Sequence[Mapping[str, Any]],
     observed = observe(
         model, _timely(feeds, taken, end), weighted.axes(model.graph), outputs=expected.keep, threads=context.threads
     )
-    evidence = Evidence(model, tuple(taken), context.calibration is not None, threads=context.threads)
+    evidence = Evidence(
+        model, tuple(taken), context.calibration is not None, threads=context.threads,
+        operations=operations(model, observed, max(1, len(taken)), context),
+    )  # fmt: skip
     return Prepared(model, found, taken, expected, observed, evidence, hurried=len(taken) < len(feeds))
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, TypeVar
 
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import TccError
-from tcc.ir import covariance, probing, projecting, weight_probing
+from tcc.ir import covariance, probing, projecting, weight_probing, weighted
 from tcc.ir.calibration import Observation
 from tcc.ir.model import Model, tensor_type
+from tcc.ir.probing import Rounding
 from tcc.ir.projecting import Curve
 from tcc.ir.weight_probing import Reweighted
 from tcc.passes.base import Context
 from tcc.rewrites.lossy import Offer
-from tcc.rewrites.lossy._ranges import Chosen, candidates
+from tcc.rewrites.lossy._ranges import Candidate, Chosen, candidates
+from tcc.rewrites.lossy._units import units
 
 _OPERATIONS = 5e12
 """Arithmetic that a measurement may take; a core does it in about a minute."""
@@ -35,12 +36,14 @@ Found = TypeVar("Found")
 class Answers:
     """What was measured: ``slopes`` of rounding errors by value, ``curves`` of truncation by the values at once.
 
-    ``weights`` are the losses by rounded weights, where there was time for them.
+    ``weights`` are the losses by rounded weights, where there was time for them. ``untold`` says that there are
+    truncations, of which nothing was measured: slopes of rounding errors say nothing of them.
     """
 
     slopes: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[tuple[str, ...], Curve] = field(default_factory=dict)
     weights: Mapping[Reweighted, float] = field(default_factory=dict)
+    untold: bool = False
 
     def losses(self, offer: Offer) -> dict[str, float]:
         """Each site's loss, in unexplained variance; the square of its error where nothing was measured of it."""
@@ -48,6 +51,8 @@ class Answers:
         return {site: self._loss(offer, site, error) + measured.get(site, 0.0) for site, error in offer.error.items()}
 
     def _loss(self, offer: Offer, site: str, error: float) -> float:
+        if self.untold and _truncates(offer, site):
+            return math.inf
         if (projection := offer.projections.get(site)) is not None and projection.values in self.curves:
             return self.curves[projection.values].loss(error)
         weight = offer.weights.get(site)
@@ -76,6 +81,8 @@ class Measuring:
         varied: ``Judge.varied`` on all data.
         samples: how many samples there are in all feeds.
         context: of the pass.
+        operations: of a run on one of the feeds.
+        known: slopes that were measured before.
     """
 
     model: Model
@@ -84,6 +91,8 @@ class Measuring:
     varied: Sequence[float]
     samples: int
     context: Context
+    operations: float
+    known: Mapping[str, float] = field(default_factory=dict)
 
     def answers(self, offer: Offer) -> Answers:
         """What the sites' losses follow from; nothing of what the probe models do not run."""
@@ -92,8 +101,10 @@ class Measuring:
         wanted = [
             value for site, value in offer.where.items() if value and not (value in known and _truncates(offer, site))
         ]
+        wanted = [value for value in wanted if value not in self.known]
         slopes, weights = self._tried(lambda: self._slopes(wanted)), self._tried(lambda: self._weights(offer))
-        return Answers(slopes, self._tried(lambda: self._curves(offer)), weights)
+        curves = self._tried(lambda: self._curves(offer))
+        return Answers({**self.known, **slopes}, curves, weights, untold=bool(offer.projections) and not curves)
 
     def _weights(self, offer: Offer) -> dict[Reweighted, float]:
         tried = list(dict.fromkeys(offer.weights.values()))
@@ -103,27 +114,27 @@ class Measuring:
         found = weight_probing.losses(self.model, tried, feeds, self.varied, self.context.threads)
         return dict(zip(tried, found, strict=False))
 
-    def ranges(self) -> dict[str, Chosen]:
-        """The best range of each value whose candidates are far apart; nothing of what the probe models do not run."""
-        tried = candidates(self.model.graph, self.observed, self.context.target.quantization)
+    def ranges(self) -> tuple[dict[str, Chosen], dict[str, float]]:
+        """The best range of each value whose candidates are far apart, and the slopes of what kernels give.
+
+        One probe model serves both; nothing of what it does not run. Slopes are what most sites are told by: they are
+        measured before anything that takes longer.
+        """
+        recipe = self.context.target.quantization
+        tried = candidates(self.model.graph, self.observed, recipe)
         every = [each for several in tried for candidate in several for each in candidate.roundings]
-        if not every:
-            return {}
-        feeds = self._part(2 * len(every), self.feeds)  # to tell ranges apart takes less than to know a slope
-        lost = iter(
-            self._tried(
-                lambda: dict(enumerate(probing.losses(self.model, every, feeds, self.varied, self.context.threads)))
-            ).values()
+        given = [unit.output.name or "" for unit in units(self.model.graph, recipe)]
+        given += [each.node.outputs[0].name or "" for each in weighted.find(self.model.graph)]
+        tapped = probing.taps(dict.fromkeys(given), self.observed)
+        probes = every + [Rounding(tap.value, tap.step) for tap in tapped]
+        if not probes:
+            return {}, {}
+        feeds = self._part(len(probes), self.feeds)
+        lost = self._tried(
+            lambda: dict(enumerate(probing.losses(self.model, probes, feeds, self.varied, self.context.threads)))
         )
-        found: dict[str, Chosen] = {}
-        for several in tried:
-            losses = [[next(lost, math.nan) for _ in candidate.roundings] for candidate in several]
-            sums = [sum(each) for each in losses]
-            best = min(range(len(several)), key=lambda i: sums[i])
-            if math.isfinite(sums[best]):
-                for each, loss in zip(several[best].roundings, losses[best], strict=True):
-                    found[each.value] = Chosen(several[best].method, loss)
-        return found
+        slopes = {tap.value: lost[i] / tap.error**2 for i, tap in enumerate(tapped, len(every)) if i in lost}
+        return _chosen(tried, iter([lost.get(i, math.nan) for i in range(len(every))])), slopes
 
     def _tried(self, measure: Callable[[], dict[Key, Found]]) -> dict[Key, Found]:
         try:
@@ -160,19 +171,32 @@ class Measuring:
 
     def _afforded(self, probes: int) -> float:
         """Feeds that there is time for."""
-        return _OPERATIONS / (max(self._operations, _LEAST_RUN) * (probes + 1))
+        return _OPERATIONS / (max(self.operations, _LEAST_RUN) * (probes + 1))
 
-    @cached_property
-    def _operations(self) -> float:
-        """Of a run on a feed as large as those that were seen, whatever the model's dimensions are called."""
-        prices = Roofline(self.context.target, self.context.symbols)
-        total = 0.0
-        for node in self.model.graph:
-            kind, seen = tensor_type(node.outputs[0]), self.observed.get(node.outputs[0].name or "")
-            known = max(1, kind.elements(self.context.symbols)) if kind is not None else 1
-            factor = seen.elements / len(self.feeds) / known if seen is not None else 1.0
-            total += prices.price_of(node).operations * factor
-        return total
+
+def operations(model: Model, observed: Mapping[str, Observation], feeds: int, context: Context) -> float:
+    """Of a run on one of the ``feeds`` that were seen, whatever the model's dimensions are called."""
+    prices = Roofline(context.target, context.symbols)
+    total = 0.0
+    for node in model.graph:
+        kind, seen = tensor_type(node.outputs[0]), observed.get(node.outputs[0].name or "")
+        known = max(1, kind.elements(context.symbols)) if kind is not None else 1
+        factor = seen.elements / feeds / known if seen is not None else 1.0
+        total += prices.price_of(node).operations * factor
+    return total
+
+
+def _chosen(tried: Sequence[Sequence[Candidate]], lost: Iterator[float]) -> dict[str, Chosen]:
+    """Of each group's candidates the one whose roundings lose least; their losses come in order."""
+    found: dict[str, Chosen] = {}
+    for several in tried:
+        losses = [[next(lost) for _ in candidate.roundings] for candidate in several]
+        sums = [sum(each) for each in losses]
+        best = min(range(len(several)), key=lambda i: sums[i])
+        if math.isfinite(sums[best]):
+            for each, loss in zip(several[best].roundings, losses[best], strict=True):
+                found[each.value] = Chosen(several[best].method, loss)
+    return found
 
 
 def spread(feeds: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:

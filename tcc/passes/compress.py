@@ -16,9 +16,10 @@ from tcc.ir.opsets import raised
 from tcc.passes._attempt import Attempt
 from tcc.passes._prepared import Prepared, prepare
 from tcc.passes._sensitivity import Answers, Measuring
+from tcc.passes._tried import Tried, dependent, technique_of
 from tcc.passes.base import Context, Effect, Pass, PassResult, Stop
-from tcc.rewrites.lossy import techniques
 from tcc.rewrites.lossy._ranges import KEY
+from tcc.rewrites.lossy._repairs import RANGES
 
 _ROUNDS = 5
 """Programs that are measured before the pass gives up on lossy alternatives."""
@@ -45,14 +46,12 @@ _FULL = 0.75
 """The part of the budget from which on a program counts as having used it."""
 _RIGHT = 0.9
 """The part of the predicted loss from which on what was measured corrects nothing."""
-_STATIC = "static-int8"
-"""The technique that fixes ranges of activations."""
 _TWICE, _DEAR = 2.0, 0.1
 """How much more than predicted, and which part of the budget, has to be lost for it to be asked by what."""
 _HUGE = 1e6
 """The factor of what is worse than any prediction."""
-_NOTHING = "nothing"
-"""No technique's name."""
+_NOTHING, _STATIC = "nothing", "static-int8"
+"""No technique's name, and that of the one that fixes ranges of activations."""
 _CLOSE = 0.5
 """The part of the budget below which the prediction did not stand in a program's way."""
 
@@ -72,8 +71,8 @@ class Compress(Pass):
         objective: ``latency``, ``size`` or ``energy``.
         slower: whether the program may be predicted slower than its input, as only ``-Oz`` allows.
         only: those of them that may be taken, joined by ``+``; empty for all. What is measured is measured for all.
-        without: what is left out, to see what it contributes, joined by ``+``: techniques, ``hardware-prices`` (bit
-            operations then), ``program`` (greedy then, in place of the integer program).
+        without: what is left out, to see what it contributes, joined by ``+``: techniques and their repairs,
+            ``hardware-prices`` (bit operations then), ``program`` (greedy then, in place of the integer program).
     """
 
     techniques: str = ""
@@ -131,7 +130,7 @@ class _Search:
     """The largest ``unit`` at which something was lost that must not be."""
     kept: float = math.inf
     """The smallest ``unit`` at which it was not."""
-    found: _Tried | None = None
+    found: Tried | None = None
     """The best program within the budget so far."""
     divided: bool = False
     """Whether what was lost was divided between techniques and those that work on what they made."""
@@ -151,9 +150,9 @@ class _Search:
                 raise fail(Exit.UNSUPPORTED, "E0431", message, where=self.model.source)
             self.allowed = _TRUSTED
         kept = self.known.evidence.kept
-        if self.context.calibration and KEY not in kept and self._is_offered(_STATIC):
+        if self.context.calibration and KEY not in kept and self._is_ranged():
             with self._gathering():
-                kept[KEY] = self._measuring().ranges()
+                kept[KEY], self.known.slopes = self._measuring().ranges()
 
     @contextmanager
     def _gathering(self) -> Iterator[None]:
@@ -162,8 +161,9 @@ class _Search:
             yield
         self.known.hurried |= span.struck
 
-    def _is_offered(self, technique: str) -> bool:
-        return technique not in self.options.without.split("+") and (not self.wanted or technique in self.wanted)
+    def _is_ranged(self) -> bool:
+        """Whether ranges of activations are fixed, and chosen by what the outputs lose."""
+        return not {_STATIC, RANGES} & set(self.options.without.split("+")) and _STATIC in (self.wanted or {_STATIC})
 
     def _attempt(self) -> Attempt:
         context, known = replace(self.context, max_loss=self.allowed), self.known
@@ -195,41 +195,43 @@ class _Search:
         self.record |= self.found.facts
         return self.found.model
 
-    def _keep(self, tried: _Tried, found: Loss) -> bool:
+    def _keep(self, tried: Tried, found: Loss) -> bool:
         """Keep a program that is the best so far within the budget; whether it keeps that."""
         fits = found.value <= self.context.max_loss
         if fits and (self.found is None or tried.objective < self.found.objective):
             self.found = tried
         return fits
 
-    def _try(self, only: str = "") -> _Tried:
+    def _try(self, only: str = "") -> Tried:
         """Choose, write and measure a program at the present prediction; ``only`` names what may be used."""
         with self._gathering():
             attempt = self._attempt()
             answers = self._answers(attempt)
         usable = {name for name in (only or self.options.only).split("+") if name}
         loss = {
-            site: self.unit * self.factors.get(_technique(site), 1.0) * e
+            site: self.unit * self.factors.get(technique_of(site), 1.0) * e
             for site, e in answers.losses(attempt.offer).items()
-            if not usable or _technique(site) in usable
+            if not usable or technique_of(site) in usable
         }
         choice = attempt.choose(loss)
         self.stops |= {Stop.SOLVER} if choice.extraction.stopped else set()
         sites, facts = choice.extraction.sites, attempt.record(choice)
         if not sites:
-            return _Tried(attempt.model, facts, choice.extraction.objective, {}, None, left=bool(loss))
+            return Tried(attempt.model, facts, choice.extraction.objective, {}, None, left=bool(loss))
         attempt.emit(choice)
-        truncating = {_technique(site) for site in attempt.offer.projections}
-        found = self._measure(attempt.model, fitted=any(_technique(site) in truncating for site in sites))
+        truncating = {technique_of(site) for site in attempt.offer.projections}
+        found = self._measure(attempt.model, fitted=any(technique_of(site) in truncating for site in sites))
         facts["loss"] = {
             "metric": found.metric, "value": found.value, "upper": found.upper, "data": self.record["data"],
         }  # fmt: skip
         predicted = {site: loss[site] for site in sites}
         # What is known of its loss by now counts, and not what was thought of it.
         objective = choice.extraction.objective + attempt.loss_price * (found.value - sum(predicted.values()))
-        return _Tried(attempt.model, facts, objective, predicted, found, left=len(loss) > len(sites))
+        tried = Tried(attempt.model, facts, objective, predicted, found, left=len(loss) > len(sites))
+        self.context.log(tried.text(), 1)
+        return tried
 
-    def _continues(self, tried: _Tried, *, fits: bool) -> bool:
+    def _continues(self, tried: Tried, *, fits: bool) -> bool:
         """As ``_goes_on``, with nothing more to try once the time has come."""
         assert tried.loss is not None
         try:
@@ -240,13 +242,13 @@ class _Search:
             self.stops.add(Stop.DEADLINE)
             return False
 
-    def _goes_on(self, tried: _Tried, found: Loss, *, fits: bool) -> bool:
+    def _goes_on(self, tried: Tried, found: Loss, *, fits: bool) -> bool:
         """Correct the prediction by what was measured; whether another program is worth trying."""
         if not self.context.max_loss:
             return self._bisects(left=tried.left, fits=fits)
         budget, predicted = self.context.max_loss, tried.predicted
-        used = sorted({_technique(site) for site in tried.loss_of})
-        if not self.divided and found.value > max(_TWICE * predicted, _DEAR * budget) and _dependent(used):
+        used = sorted({technique_of(site) for site in tried.loss_of})
+        if not self.divided and found.value > max(_TWICE * predicted, _DEAR * budget) and dependent(used):
             self._divide(tried, found, used)
             return True
         if not fits:
@@ -288,16 +290,16 @@ class _Search:
         self.unit = math.sqrt(self.failed * self.kept)
         return self.kept > 2 * self.failed
 
-    def _divide(self, tried: _Tried, found: Loss, used: Sequence[str]) -> None:
+    def _divide(self, tried: Tried, found: Loss, used: Sequence[str]) -> None:
         """Find what is lost by the techniques that work on what others made: what the others alone do not lose."""
         self.divided = True
-        rest = self._try(only="+".join(name for name in used if name not in _dependent(used)) or _NOTHING)
+        rest = self._try(only="+".join(name for name in used if name not in dependent(used)) or _NOTHING)
         if rest.loss is not None:
             self._keep(rest, rest.loss)
-            self.record["rounds"].append(rest.entry() | {"without": list(_dependent(used))})
+            self.record["rounds"].append(rest.entry() | {"without": list(dependent(used))})
         lost = found.value - (0.0 if rest.loss is None else rest.loss.value)
-        for name in _dependent(used):
-            alone = sum(loss for site, loss in tried.loss_of.items() if _technique(site) == name)
+        for name in dependent(used):
+            alone = sum(loss for site, loss in tried.loss_of.items() if technique_of(site) == name)
             if alone:
                 self.factors[name] = self.factors.get(name, 1.0) * max(1.0, min(lost / alone, _HUGE))
 
@@ -356,7 +358,8 @@ class _Search:
 
     def _measuring(self) -> Measuring:
         known, judge = self.known, self.known.expected.judge
-        return Measuring(known.model, known.observed, known.feeds, judge.varied, judge.samples, self.context)
+        about = judge.varied, judge.samples, self.context, known.evidence.operations, known.slopes
+        return Measuring(known.model, known.observed, known.feeds, *about)
 
     def _give_up(self) -> None:
         if self.record["rounds"]:
@@ -364,35 +367,3 @@ class _Search:
             message = f"no program kept the loss budget of {self.context.max_loss:g} in {rounds} rounds"
             self.record.setdefault("declined", {})["all"] = message
         self.record["sites"] = []
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """A program that was chosen and, where it has lossy sites, measured; ``loss_of`` its sites' predicted losses."""
-
-    model: Model
-    facts: dict[str, Any]
-    objective: float
-    loss_of: Mapping[str, float]
-    loss: Loss | None
-    left: bool
-    """Whether sites were offered that it does not use."""
-
-    @property
-    def predicted(self) -> float:
-        """The sum over its sites."""
-        return sum(self.loss_of.values())
-
-    def entry(self) -> dict[str, Any]:
-        """For the report."""
-        measured = None if self.loss is None else self.loss.value
-        return {"sites": len(self.loss_of), "predicted": self.predicted, "measured": measured}
-
-
-def _dependent(used: Sequence[str]) -> tuple[str, ...]:
-    """Those techniques that work on what others made."""
-    return tuple(name for name in used if getattr(techniques()[name], "LAST", False))
-
-
-def _technique(site: str) -> str:
-    return site.partition(":")[0]

@@ -52,7 +52,7 @@ class Evidence:
 
     ``calibrated`` says that ``feeds`` are the user's data and not generated inputs; ``kept`` holds what techniques
     have measured, by keys of their own, for the next program of the same model. ``threads`` is how many runs there
-    may be at once.
+    may be at once, ``operations`` the arithmetic of a run on one feed, where it is known.
     """
 
     model: Model
@@ -60,6 +60,7 @@ class Evidence:
     calibrated: bool
     kept: dict[Any, Any] = field(default_factory=dict)
     threads: int = 1
+    operations: float = 0.0
 
 
 @dataclass
@@ -76,6 +77,7 @@ class Offer:
     ``measured`` is what the outputs lose by a part of a site, in unexplained variance; ``error`` is then the rest.
     ``packable`` are 8-bit constants, by number, that may lie in the file in 4 bits.
     ``weights`` are those of a site's product, for the part of the error that is theirs to be measured by itself.
+    ``offering`` names all techniques that are offered beside this one; ``without`` what is left out, repairs among it.
     """
 
     imported: Imported
@@ -95,6 +97,8 @@ class Offer:
     measured: dict[str, float] = field(default_factory=dict)
     packable: dict[int, Packable] = field(default_factory=dict)
     weights: dict[str, Reweighted] = field(default_factory=dict)
+    offering: tuple[str, ...] = ()
+    without: frozenset[str] = frozenset()
 
 
 def techniques() -> dict[str, ModuleType]:

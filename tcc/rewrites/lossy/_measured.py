@@ -19,8 +19,9 @@ from tcc.ir.weight_probing import Reweighted
 from tcc.ir.weighted import Weighted
 from tcc.rewrites.lossy import Offer, _nibbles
 from tcc.rewrites.lossy._nibbles import Nibbles
+from tcc.rewrites.lossy._repairs import BIAS, REPAIRS, ROUNDING, SMOOTHING
 from tcc.rewrites.lossy._schemes import quantize_weight
-from tcc.rewrites.lossy._unpacking import refusal
+from tcc.rewrites.lossy._unpacking import is_offered
 
 WHOLE, REDUCED = 127, 63
 """The largest integer of a weight, and that where sums of two products would saturate."""
@@ -83,16 +84,18 @@ def known(made: Offer) -> dict[str, Known]:
     """By the name of its output, each product whose inputs could be measured; measured once a pass."""
     if not made.evidence.calibrated or made.opset < covariance.FIRST_OPSET:
         return {}
-    kept = made.evidence.kept
-    if "products" not in kept:
-        kept["products"] = {}
+    kept, packs, without = made.evidence.kept, is_offered(made), made.without.intersection(REPAIRS)
+    # What knows of 4 bits too serves those as well that do not ask.
+    key = ("products", packs or ("products", True, without) in kept, without)
+    if key not in kept:
+        kept[key] = {}
         try:
-            for name, each in _measure(made):
-                kept["products"][name] = each
+            for name, each in _measure(made, packs=packs):
+                kept[key][name] = each
         except TccError as error:
             # What there is by then is as good as ever; the others are rounded to nearest.
             made.declined["second-moments"] = error.diagnostics[0].message
-    found: dict[str, Known] = kept["products"]
+    found: dict[str, Known] = kept[key]
     return found
 
 
@@ -123,7 +126,7 @@ def fitted(made: Offer, v: onnx_ir.Value) -> Fitted | None:
     )
 
 
-def _measure(made: Offer) -> Iterator[tuple[str, Known]]:
+def _measure(made: Offer, *, packs: bool) -> Iterator[tuple[str, Known]]:
     readers: dict[Tap, list[Weighted]] = {}
     for each in weighted.find(made.evidence.model.graph):
         if (tap := each.tap()) is not None:
@@ -133,7 +136,7 @@ def _measure(made: Offer) -> Iterator[tuple[str, Known]]:
     seen = covariance.stream(evidence.model, readers, evidence.feeds, rows=ROWS, threads=evidence.threads)
 
     def fitted(each: tuple[Tap, Moments]) -> list[tuple[str, Known]]:
-        return _fitted(made, readers[each[0]], each[1], levels)
+        return _fitted(made, readers[each[0]], each[1], levels, packs=packs)
 
     # The last bits of a factor depend on the number of threads that it is computed on.
     with threadpool_limits(1, user_api="blas"):
@@ -141,14 +144,15 @@ def _measure(made: Offer) -> Iterator[tuple[str, Known]]:
             yield from found
 
 
-def _fitted(made: Offer, group: Sequence[Weighted], moments: Moments, levels: int) -> list[tuple[str, Known]]:
+def _fitted(
+    made: Offer, group: Sequence[Weighted], moments: Moments, levels: int, *, packs: bool
+) -> list[tuple[str, Known]]:
     """The products that read one value."""
     seen = made.observed.get(group[0].data.name or "")
     channels = None if seen is None else seen.channels.get(group[0].axis)
-    packs = not refusal(made)
-    rounder = _Rounder(moments.second, moments.mean, Compensation.of(moments.second), packs)
+    rounder = _Rounder(moments.second, moments.mean, Compensation.of(moments.second), made.without, packs)
     found = [_plain(rounder, each.matrix(), sorted({WHOLE, levels})) for each in group]
-    if group[0].is_product and channels is not None:
+    if group[0].is_product and channels is not None and SMOOTHING not in made.without:
         energies, matrices = np.diag(moments.second), [each.matrix() for each in group]
         left = sum(known.rounded[levels].gap for known in found)
         factor = smoothing(channels, energies, matrices, left, levels)
@@ -168,17 +172,21 @@ def _plain(rounder: _Rounder, matrix: np.ndarray, levels: Sequence[int]) -> Know
 
 @dataclass(frozen=True)
 class _Rounder:
-    """Rounds the weights that read one input of these moments; in 4 bits too where it ``packs``."""
+    """Rounds the weights that read one input of these moments; in 4 bits too where it ``packs``.
+
+    ``without`` names repairs that are left out.
+    """
 
     second: np.ndarray
     mean: np.ndarray
     compensation: Compensation
+    without: frozenset[str] = frozenset()
     packs: bool = False
 
     def divided(self, factor: np.ndarray) -> _Rounder:
         """The one for the input divided by ``factor``, [K]."""
         second = self.second / np.outer(factor, factor)
-        return _Rounder(second, self.mean / factor, self.compensation.divided(factor), self.packs)
+        return _Rounder(second, self.mean / factor, self.compensation.divided(factor), self.without, self.packs)
 
     def rounded(self, matrix: np.ndarray, levels: int) -> Rounded:
         """A weight [K, N] in integers, by whichever of two roundings makes the smaller error on the data."""
@@ -187,10 +195,12 @@ class _Rounder:
         small = None
         if self.packs and matrix.size >= _nibbles.SMALLEST:
             small = _nibbles.fitted(matrix, scale, levels, self.second, self.compensation)
-        values, gap = self.compensation.rounded(matrix, scale, levels)
-        if (plain := rounding.gap(matrix - nearest.values * scale, self.second, np.float32)) <= gap:
-            values, gap = nearest.values, plain
-        return Rounded(values, nearest.scale, gap, (matrix - values * scale).T @ self.mean, small)
+        values, gap = nearest.values, rounding.gap(matrix - nearest.values * scale, self.second, np.float32)
+        if ROUNDING not in self.without:
+            fitted, left = self.compensation.rounded(matrix, scale, levels)
+            values, gap = (fitted, left) if left < gap else (values, gap)
+        shift = (matrix - values * scale).T @ self.mean
+        return Rounded(values, nearest.scale, gap, shift * (BIAS not in self.without), small)
 
 
 def smoothing(

@@ -11,7 +11,7 @@ import onnx_ir
 from tcc.rewrites.lossy import Offer, Packable
 from tcc.rewrites.lossy._measured import relative
 from tcc.rewrites.lossy._nibbles import SMALLEST, Nibbles, nearest
-from tcc.rewrites.lossy._unpacking import refusal
+from tcc.rewrites.lossy._unpacking import is_offered
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def fitted(made: Offer, constant: Constant, small: Nibbles | None, output: onnx_
 
 def rounded(made: Offer, constant: Constant, steps: np.ndarray) -> None:
     """State that a constant may lie in 4 bits, rounded to nearest; ``steps`` are what it holds before rounding."""
-    if steps.size < SMALLEST or refusal(made):
+    if steps.size < SMALLEST or not is_offered(made):
         return
     levels, transposed = constant.levels, constant.is_transposed
     kept, key = made.evidence.kept, ("nibbles", constant.where, levels, transposed)
@@ -51,7 +51,7 @@ def rounded(made: Offer, constant: Constant, steps: np.ndarray) -> None:
 
 def _keep(made: Offer, constant: Constant, small: Nibbles, error: float) -> None:
     last = small.block if constant.is_transposed else small.values.shape[1]
-    if refusal(made) or last % 2:
+    if not is_offered(made) or last % 2:
         return
     found = Packable(small, constant.shape, constant.is_transposed)
     made.packable.setdefault(constant.number, found).places.setdefault(constant.where, error)

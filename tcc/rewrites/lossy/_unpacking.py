@@ -15,6 +15,8 @@ from tcc.ir.types import TensorType
 from tcc.rewrites.lossy import Offer, _rows
 
 FIRST_OPSET = 13
+PACKED = "packed-int4"
+"""The technique that lays 8-bit weights down in 4 bits."""
 LEVELS = 7
 """The largest integer."""
 _BASE = 2 * LEVELS + 1
@@ -27,6 +29,11 @@ def refusal(made: Offer) -> str:
     if "int8" not in made.target.storage:
         return f"target {made.target.name} is not known to compute int8 weights back at load time"
     return ""
+
+
+def is_offered(made: Offer) -> bool:
+    """Whether 8-bit weights may lie in 4 bits: what they would be is looked for only then."""
+    return PACKED in made.offering and not refusal(made)
 
 
 def paired(array: np.ndarray) -> np.ndarray:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -12,13 +13,15 @@ from threadpoolctl import threadpool_limits
 from tcc.diagnostics import TccError
 from tcc.ir import covariance, turns
 from tcc.ir.covariance import Moments, Tap
-from tcc.rewrites.lossy import Offer
+from tcc.rewrites.lossy import Evidence, Offer
 from tcc.rewrites.lossy import _low_rank_factors as factors
 from tcc.rewrites.lossy import _low_rank_windows as windows
 from tcc.rewrites.lossy._low_rank_forms import Form, Writer, projected, projection
 from tcc.rewrites.lossy._low_rank_layers import Layer, find, siblings
 from tcc.rewrites.lossy._low_rank_shared import Shared, share
 
+_OPERATIONS, _FEWEST = 1e12, 32
+"""Arithmetic that the runs of a fit may take, some ten seconds of a core, and feeds that are taken in any case."""
 DATA_FREE = "data-free"
 """The option that allows truncation by the weights alone: ``low-rank:data-free``."""
 _Known = Mapping[Tap, Moments]
@@ -135,7 +138,7 @@ class _Measuring:
         """What can be computed, as soon as it can."""
         evidence, held = self.made.evidence, dict[Tap, Moments]()
         waiting = list(jobs)
-        taps, feeds = dict.fromkeys(tap for job in jobs for tap in job.taps), covariance.fitted(evidence.feeds)
+        taps, feeds = dict.fromkeys(tap for job in jobs for tap in job.taps), _afforded(evidence)
         for tap, moments in covariance.stream(evidence.model, taps, feeds, rows=rows, threads=evidence.threads):
             held[tap] = moments
             for job in [job for job in waiting if all(tap in held for tap in job.taps)]:
@@ -198,6 +201,13 @@ class _Measuring:
             self.measured.shared[names] = Shared.of(group, half, moments, centred=centred)
 
         return run
+
+
+def _afforded(evidence: Evidence) -> Sequence[Mapping[str, Any]]:
+    """The feeds that layers are fitted to: of a large model no more than there is time for, from all over."""
+    feeds = covariance.fitted(evidence.feeds)
+    count = max(_FEWEST, int(_OPERATIONS / evidence.operations)) if evidence.operations else len(feeds)
+    return covariance.spread(feeds)[:count] if count < len(feeds) else feeds
 
 
 def pooled_inputs(layer: Layer, moments: list[Moments]) -> np.ndarray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import onnx
 
 from tcc.rewrites.lossy import Alternative, Offer, Packable, _rows
-from tcc.rewrites.lossy._unpacking import Unpacking, paired, refusal
+from tcc.rewrites.lossy._unpacking import PACKED, Unpacking, paired, refusal
 
 OBJECTIVES = frozenset({"size"})
 """It makes nothing faster: a loss that was allowed for speed is not spent on it."""
@@ -18,11 +18,11 @@ LAST = True
 def offer(made: Offer) -> None:
     """Offer each large 8-bit weight of the other techniques in 4 bits."""
     if reason := refusal(made):
-        made.declined["packed-int4"] = reason
+        made.declined[PACKED] = reason
         return
     for number, each in made.packable.items():
         name = str(getattr(made.imported.values[number], "name", "weight"))
-        site = f"packed-int4:{name}"
+        site = f"{PACKED}:{name}"
         made.alternatives.append(Alternative(site, number, _write(made, each, name)))
         made.spread[site] = tuple(each.places.items())
         made.error[site] = max(each.places.values())
