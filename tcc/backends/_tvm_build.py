@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import helper, version_converter
 
-from tcc.backends import _tvm_dots, _tvm_integers, _tvm_kernels, _tvm_math, _tvm_schedules, _tvm_tiles
+from tcc.backends import _tvm_dots, _tvm_forms, _tvm_integers, _tvm_kernels, _tvm_math, _tvm_schedules, _tvm_tiles
 from tcc.cost_models._tiles import processor
 from tcc.diagnostics import Exit, fail
 
@@ -101,6 +101,7 @@ def _optimized(module: Any, tiles: _tvm_tiles.Tiles, failed: list[str]) -> Any:
     passes = relax.transform
     _tvm_dots.register()
     _tvm_math.register()
+    module = _tvm_forms.over_two_axes(module)
     module = _tvm_integers.in_integers(module, tiles.chip.dot)
     module = tvm.transform.Sequential([
         passes.DecomposeOpsForInference(),

@@ -33,12 +33,12 @@ def in_integers(module: Any, dot: Dot | None) -> Any:
     elementwise operators, which join the kernel before them.
     """
     if dot is not None:
-        module = _mutated(module, lambda builder, call: _product(builder, call, dot))
-    return _mutated(module, _elementwise)
+        module = mutated(module, lambda builder, call: _product(builder, call, dot))
+    return mutated(module, _elementwise)
 
 
-def _mutated(module: Any, rewrite: Callable[[Any, Any], Any]) -> Any:
-    """Calls for which ``rewrite`` gives an expression replaced by it."""
+def mutated(module: Any, rewrite: Callable[[Any, Any], Any]) -> Any:
+    """The module, each call for which ``rewrite`` gives an expression replaced by it."""
 
     @expr_functor.mutator
     class Mutator(PyExprMutator):  # type: ignore[misc]  # TVM is an extra, untyped
@@ -77,21 +77,22 @@ class _Bytes:
         return self.scale.size == self.zero.size == 1
 
 
-def _operator(call: Any) -> str:
+def operator(call: Any) -> str:
+    """The name of the operator that is called; '' for what is no such call."""
     return str(call.op.name) if isinstance(call, relax.Call) and isinstance(call.op, tvm.ir.Op) else ""
 
 
 def _bytes(builder: Any, value: Any) -> _Bytes | None:
     """What a value was dequantised from, also where it was transposed since."""
     made = builder.lookup_binding(value) if isinstance(value, relax.Var) else value
-    if _operator(made) == "relax.dequantize":
+    if operator(made) == "relax.dequantize":
         given, scale, zero = made.args
         given = _constant(builder, given)
         scale, zero = (_constant(builder, v) for v in (scale, zero))
         if not all(isinstance(v, GenericConst) for v in (scale, zero)) or str(given.ty.dtype) not in _BYTES:
             return None
         return _Bytes(given, np.atleast_1d(scale.value.numpy()), np.atleast_1d(zero.value.numpy()), made.attrs.axis)
-    if _operator(made) == "relax.permute_dims":
+    if operator(made) == "relax.permute_dims":
         found = _bytes(builder, made.args[0])
         if found is None:
             return None
@@ -101,7 +102,33 @@ def _bytes(builder: Any, value: Any) -> _Bytes | None:
         if (array := found.array) is not None:
             return replace(found, value=relax.const(np.ascontiguousarray(array.transpose(order))), axis=axis)
         return replace(found, value=builder.emit(relax.op.permute_dims(found.value, order)), axis=axis)
+    if operator(made) == "relax.expand_dims":
+        return _expanded(builder, made, _bytes(builder, made.args[0]))
     return None
+
+
+def _expanded(builder: Any, made: Any, found: _Bytes | None) -> _Bytes | None:
+    if found is None:
+        return None
+    (at,) = (int(axis) % len(made.ty.shape) for axis in made.attrs.axis)
+    axis = found.axis % (len(made.ty.shape) - 1)
+    axis += int(axis >= at)
+    if (array := found.array) is not None:
+        return replace(found, value=relax.const(np.expand_dims(array, at)), axis=axis)
+    return replace(found, value=builder.emit(relax.op.expand_dims(found.value, at)), axis=axis)
+
+
+def real(builder: Any, value: Any) -> np.ndarray | None:
+    """A constant, computed from its bytes where it is stored so; None for anything else."""
+    value = _constant(builder, value)
+    if isinstance(value, GenericConst):
+        return np.asarray(value.value.numpy())
+    found = _bytes(builder, value)
+    if found is None or found.array is None:
+        return None
+    shape = [-1 if i == found.axis % found.array.ndim else 1 for i in range(found.array.ndim)]
+    scale, zero = (v if v.size == 1 else v.reshape(shape) for v in (found.scale, found.zero))
+    return np.asarray((found.array.astype(np.float32) - zero) * scale, np.float32)
 
 
 def _constant(builder: Any, value: Any) -> Any:
@@ -112,7 +139,7 @@ def _constant(builder: Any, value: Any) -> Any:
 
 def _product(builder: Any, call: Any, dot: Dot) -> Any:
     """A convolution or matrix product of dequantised bytes in int32; None for others."""
-    name = _operator(call)
+    name = operator(call)
     if name not in {"relax.nn.conv2d", "relax.matmul"} or str(call.ty.dtype) != "float32":
         return None
     data, weight = (_bytes(builder, value) for value in call.args)
@@ -209,7 +236,7 @@ def widened(builder: Any, value: Any) -> tuple[Any, int] | None:
     The layout may have been changed since.
     """
     made = builder.lookup_binding(value) if isinstance(value, relax.Var) else value
-    name = _operator(made)
+    name = operator(made)
     if name == "relax.permute_dims":
         found = widened(builder, made.args[0])
         if found is None:
@@ -228,7 +255,7 @@ def widened(builder: Any, value: Any) -> tuple[Any, int] | None:
 
 def _elementwise(builder: Any, call: Any) -> Any:
     """Quantising to bytes and dequantising as arithmetic; None for other operators and open scales."""
-    name = _operator(call)
+    name = operator(call)
     if name not in {"relax.quantize", "relax.dequantize"}:
         return None
     value, scale, zero = (_constant(builder, v) for v in call.args)

@@ -254,7 +254,7 @@ def _conv2d(builder: Any, call: Any, tiles: Tiles) -> Any:
             builder, lambda a, w, *o: depthwise(a, w, window, tile, *o), given, taps, *off, hint="tcc_depthwise"
         )  # fmt: skip
     if groups != 1:
-        return _default(builder, call)
+        return _default(builder, call) if dot is not None else _grouped(builder, call, window, tiles)
     what = f"convolution{'' if dot is None else ' int8'} {high}x{wide}"
     if high == wide == 1 and window.strides == (1, 1) and not any(window.padding):
         chosen = tiles.take(Kernel(what, size[:-1], outputs, inputs))
@@ -268,6 +268,28 @@ def _conv2d(builder: Any, call: Any, tiles: Tiles) -> Any:
     packed = relax.const(np.ascontiguousarray(np.moveaxis(np.asarray(each), 2, 0)))
     return _emit(
         builder, lambda a, w, *o: convolution(a, w, window, tile, dot, *o), given, packed, *off, hint="tcc_conv"
+    )  # fmt: skip
+
+
+def _grouped(builder: Any, call: Any, window: Window, tiles: Tiles) -> Any:
+    """As many groups at once as fill whole vectors with their outputs; zeros stand between them."""
+    weight, groups, lanes = _constant(call.args[1]), int(call.attrs.groups), tiles.chip.lanes
+    assert weight is not None
+    outputs, high, wide, inputs = weight.shape
+    merged = next((m for m in range(1, lanes + 1) if groups % m == 0 and outputs // groups * m % lanes == 0), 0)
+    if not merged:
+        return _default(builder, call)
+    each, groups = outputs // groups, groups // merged
+    matrix = np.zeros((high, wide, merged, inputs, outputs), weight.dtype)
+    for column in range(outputs):
+        matrix[:, :, column // each % merged, :, column] = weight[column]
+    matrix = matrix.reshape(high, wide, merged * inputs, outputs)
+    what = f"convolution {high}x{wide} in groups"
+    tile = tiles.take(Kernel(what, window.size[:-1], outputs, merged * inputs, high * wide, outputs // groups)).tile
+    each_tap = [[pack(matrix[y, x], tile) for x in range(wide)] for y in range(high)]
+    packed = relax.const(np.ascontiguousarray(np.moveaxis(np.asarray(each_tap), 2, 0)))
+    return _emit(
+        builder, lambda a, w: convolution(a, w, window, tile, groups=groups), call.args[0], packed, hint="tcc_conv"
     )  # fmt: skip
 
 
@@ -318,10 +340,11 @@ def _padded(a: Any, window: Window, width: int, channels: int) -> Any:
     )  # fmt: skip
 
 
-def convolution(a: Any, w: Any, window: Window, tile: Tile, dot: Dot | None = None, *off: Any) -> Any:
+def convolution(a: Any, w: Any, window: Window, tile: Tile, dot: Dot | None = None, *off: Any, groups: int = 1) -> Any:
     """NHWC with weights packed [⌈O/n⌉, KH, KW, I, n] → NHWC; a row of the output is computed in tiles of pixels.
 
-    Of bytes the weights are [⌈O/n⌉, KH, KW, ⌈I/4⌉, n, 4]; ``off`` [O] is taken off the sums.
+    Of bytes the weights are [⌈O/n⌉, KH, KW, ⌈I/4⌉, n, 4]; ``off`` [O] is taken off the sums. With several ``groups``
+    I is that of one of them, and n divides a group's outputs.
     """
     blocks, high, wide, steps, n = (int(extent) for extent in w.shape[:5])
     size, strides, dilation = window.size, window.strides, window.dilation
@@ -332,8 +355,9 @@ def convolution(a: Any, w: Any, window: Window, tile: Tile, dot: Dot | None = No
         (size[0], size[1], across, blocks * n),
         _inner(
             (high, wide, steps), dot,
-            lambda b, i, j, _, y, x, c: source(
-                b, i * strides[0] + y * dilation[0], j * strides[1] + x * dilation[1], c
+            lambda b, i, j, o, y, x, c: source(
+                b, i * strides[0] + y * dilation[0], j * strides[1] + x * dilation[1],
+                te.indexdiv(te.indexdiv(o, n), blocks // groups) * steps + c if groups > 1 else c,
             ), lambda _, o, *k: w(te.indexdiv(o, n), *k[:3], te.indexmod(o, n), *k[3:]),
         ), name=ACCUMULATE, attrs=_marks(Plan(tile, flat=False), dot),
     )  # fmt: skip

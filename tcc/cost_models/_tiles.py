@@ -173,7 +173,8 @@ class Kernel:
 
     ``what`` names it for reports, how its rows lie and, by its last word, what it computes in: a ``matmul`` or
     ``convolution 1x1`` may be tiled over all of ``outer``, a ``batched matmul`` and other convolutions along its last
-    axis, each after ``taps`` positions of a window; a ``depthwise`` convolution has ``taps`` and no depth.
+    axis, each after ``taps`` positions of a window; a ``depthwise`` convolution has ``taps`` and no depth. Where the
+    columns come in groups of ``group`` with operands of their own, tiles lie within them.
     """
 
     what: str
@@ -181,6 +182,7 @@ class Kernel:
     columns: int
     depth: int = 1
     taps: int = 1
+    group: int = 0
 
     @property
     def is_integer(self) -> bool:
@@ -214,6 +216,8 @@ class Kernel:
             found = list(_plans(self.outer if flat else self.outer[-1:], self.columns, steps, chip))
             over = 1 if flat else math.prod(self.outer[:-1])
             found = [(over * cost, made if flat else Plan(made.tile, flat=False)) for cost, made in found]
+            if self.group:
+                found = [row for row in found if self.group % row[1].tile.columns == 0]
         results = math.prod(self.outer) * self.columns
         priced = [(cost + results * _writing(made.tile, self.columns, epilogue, chip), made) for cost, made in found]
         return sorted(priced, key=lambda row: (row[0], row[1].tile.columns, row[1].tile.rows, not row[1].flat))

@@ -218,7 +218,9 @@ def tiles_of(around: Neighbours, target: Target, parsed: Any) -> KernelTiles | N
 def _convolution(
     parsed: Mapping[str, Any], data: tuple[int, ...], weight: tuple[int, ...], result: tuple[int, ...], integer: str
 ) -> Kernel | None:
-    """A convolution over two axes, channels last: all channels together, or each for itself."""
+    """A convolution over one or two axes, channels last: all channels together, or each for itself."""
+    if len(weight) == 3:
+        data, weight, result = ((*shape[:2], 1, shape[2]) for shape in (data, weight, result))
     if len(weight) != 4:
         return None
     outer, (outputs, inputs, high, wide), groups = (result[0], *result[2:]), weight, int(parsed.get("group", 1))
