@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from tcc.cost_models.roofline import Roofline
@@ -58,11 +60,20 @@ class Answers:
         weight = offer.weights.get(site)
         if weight is not None and weight in self.weights:
             rest = max(0.0, error**2 - weight.square)
-            return self.slopes.get(offer.where.get(site, ""), 1.0) * rest + self.weights[weight]
+            return self._slope(offer.where.get(site, "")) * rest + self.weights[weight]
         parts = offer.spread.get(site) or ((offer.where.get(site, ""), error),)
         if _truncates(offer, site) and all((value,) in self.curves for value, _ in parts):
             return sum(self.curves[value,].loss(size) for value, size in parts)
-        return sum(self.slopes.get(value, 1.0) * size**2 for value, size in parts)
+        return sum(self._slope(value) * size**2 for value, size in parts)
+
+    def _slope(self, value: str) -> float:
+        """The slope at a value; where none was measured, as at most others, and no less than errors keep their size."""
+        return self.slopes.get(value, self._usual)
+
+    @cached_property
+    def _usual(self) -> float:
+        found = [slope for slope in self.slopes.values() if math.isfinite(slope)]
+        return max(1.0, statistics.median(found)) if found else 1.0
 
 
 def _truncates(offer: Offer, site: str) -> bool:
@@ -125,6 +136,7 @@ class Measuring:
         every = [each for several in tried for candidate in several for each in candidate.roundings]
         given = [unit.output.name or "" for unit in units(self.model.graph, recipe)]
         given += [each.node.outputs[0].name or "" for each in weighted.find(self.model.graph)]
+        given += [node.outputs[0].name or "" for node in self.model.graph if node.op_type == "Gather"]
         tapped = probing.taps(dict.fromkeys(given), self.observed)
         probes = every + [Rounding(tap.value, tap.step) for tap in tapped]
         if not probes:

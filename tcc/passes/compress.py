@@ -14,12 +14,14 @@ from tcc.ir.loss import CONFIDENCE, Loss, measure
 from tcc.ir.model import Model
 from tcc.ir.opsets import raised
 from tcc.passes._attempt import Attempt
+from tcc.passes._hoisting import hoisted
 from tcc.passes._prepared import Prepared, prepare
 from tcc.passes._sensitivity import Answers, Measuring
 from tcc.passes._tried import Tried, dependent, technique_of
 from tcc.passes.base import Context, Effect, Pass, PassResult, Stop
 from tcc.rewrites.lossy._ranges import KEY
 from tcc.rewrites.lossy._repairs import RANGES
+from tcc.rewrites.lossy._storing import SMALLEST
 
 _ROUNDS = 5
 """Programs that are measured before the pass gives up on lossy alternatives."""
@@ -88,6 +90,7 @@ class Compress(Pass):
         if not model.opset:
             return PassResult(model, changed=False, facts={"declined": {"all": "no operator of the default domain"}})
         newer = raised(model, min(_OPSET, context.target.max_opset)) or model
+        newer = hoisted(newer, SMALLEST)  # what lies in bodies can lie in fewer bits as well
         asked = [text.split(":") for text in self.techniques.split("+") if text]
         search = _Search(self, newer, context, {name: tuple(words) for name, *words in asked})
         try:
@@ -307,6 +310,8 @@ class _Search:
         """Find which technique lost so much more than predicted, each measured without the others."""
         for name in used:
             tried = self._try(only=name)
+            if tried.loss is not None:
+                self._keep(tried, tried.loss)
             if tried.loss is not None and tried.predicted:
                 ratio = tried.loss.value / tried.predicted if math.isfinite(tried.loss.value) else _HUGE
                 self.factors[name] = self.factors.get(name, 1.0) * max(1.0, ratio)

@@ -277,6 +277,8 @@ def to_nearest(
     if not made.evidence.calibrated or error < _SLIGHT or len(uses) != 1 or v.const_value is None:
         return None
     ((node, place),) = uses
+    if node.graph is not made.imported.graph:
+        return None  # probes look into no bodies
     if place != 1 or node.op_type not in {"Conv", "Gemm", "MatMul"}:
         return None
     return Reweighted(node.outputs[0].name or "", form, len(v.const_value.shape), error**2, weight)
