@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -373,3 +374,17 @@ def test_what_may_lose_more_than_allowed_is_tried_again_with_less(digits: Path) 
     result = tcc.compile(digits / "digits.onnx", "z", TARGET, calibration=digits / "digits_calib.npz", max_loss=2e-4)
     found = result.report["accuracy"]
     assert found["status"] == "unmeasured" or found["loss"] == 0.0 or found["upper"] <= 2e-4
+
+
+def test_an_input_whose_exact_form_loses_too_much_ships_as_it_is(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As quantised models do, which answer to any other rounding.
+    monkeypatch.setattr(LossOf, "__call__", lambda *_: Loss("unexplained variance", 0.02, 64, 0.03))
+    options: dict[str, Any] = {"target": "x86-64-vnni", "calibration": digits / "digits_calib.npz", "measure": False}
+    made = tcc.compile(digits / "digits.onnx", 3, max_loss=0.01, **options)
+    assert [note.code for note in made.diagnostics if note.code == "N0711"]
+    assert made.model.to_proto() == onnx.load(digits / "digits.onnx")
+    with pytest.raises(TccError, match=r"its loss is 0\.02"):
+        tcc.compile(digits / "digits.onnx", 3, max_loss=0.01, max_size="50%", **options)
+    monkeypatch.setattr(LossOf, "__call__", lambda *_: Loss("unexplained variance", 0.005, 64, 0.03))
+    exact = tcc.compile(digits / "digits.onnx", 3, max_loss=0.01, **options)
+    assert not [note for note in exact.diagnostics if note.code == "N0711"], "rounding is no estimate"

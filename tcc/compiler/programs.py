@@ -210,8 +210,10 @@ class Programs:
                 labelled=self.loss.evaluation is not None,
             )  # fmt: skip
             made.run(start, branches, suffix)
-        asked.diagnostics += made.notes
-        self.chosen = made.choose(search.OBJECTIVES[asked.objective], self._outruns)
+        try:
+            self.chosen = made.choose(search.OBJECTIVES[asked.objective], self._outruns)
+        finally:
+            asked.diagnostics += made.notes
         return self.chosen.outcome
 
     def _branches(self, rest: tuple[Pass, ...]) -> tuple[list[Branch], tuple[Pass, ...]]:

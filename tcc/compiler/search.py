@@ -87,6 +87,7 @@ class Search:
     labelled: bool = False
     points: list[Point] = field(default_factory=list)
     original: Cost = field(init=False)
+    _input: Outcome = field(init=False, repr=False)
     notes: list[Diagnostic] = field(default_factory=list)
 
     def run(self, start: Outcome, branches: Sequence[Branch], suffix: tuple[Pass, ...]) -> list[Point]:
@@ -95,8 +96,8 @@ class Search:
         Branches come in the order of growing loss of their ``first`` parts: the first one of which that part
         alone breaks the loss budget is the last.
         """
-        first = replace(start, model=start.snapshots[0].model(), snapshots=start.snapshots[:1])
-        self.original = self.timed_cost(first, self.cost(first, 0.0))
+        self._input = replace(start, model=start.snapshots[0].model(), snapshots=start.snapshots[:1], records=())
+        self.original = self.timed_cost(self._input, self.cost(self._input, 0.0))
         last = start.snapshots[-1]
         self._add("", self.extend(start, suffix))
         shown: tuple[Any, ...] = (self.instruments,) if self.pool is None else ()
@@ -159,8 +160,9 @@ class Search:
         loss = self.bench.loss(outcome.snapshots[-1])
         # Where nothing is known of the loss there is no data: only what needs none was done.
         cost = self.cost(outcome, 0.0 if loss is None else loss.value)
-        if loss is not None and not self.labelled:
+        if loss is not None and not self.labelled and branch:
             # A distance from the original's outputs stands for what is lost: it has to be within the budget for sure.
+            # What an exact form differs by is rounding: quantised models may answer to it, on any data alike.
             cost = replace(cost, bound=loss.most)
         exceeds = tuple(self.budgets.exceeded(cost, self.original, timed=False))
         self.points.append(Point(branch, outcome, loss, cost, exceeds, share=share))
@@ -203,10 +205,20 @@ class Search:
                     chosen = point
         if chosen is not None:
             return chosen
+        if not list(self.budgets.exceeded(self.original, self.original)):
+            return self._as_it_is()
         nearest = min(self.points, key=lambda point: (len(point.exceeds), *objective(point.cost, self.original)))
         late = any(note.code == "N0706" for note in self.notes)
         source, reached = nearest.outcome.snapshots[0], nearest.branch or "simplified only"
         raise infeasible(nearest.exceeds, source, reached, nearest.cost, late=late)
+
+    def _as_it_is(self) -> Point:
+        """The input, where even its exact forms lose too much: quantised models may answer to any rounding."""
+        message = f"the input ships as it is: of its exact form {'; '.join(self.points[0].exceeds)}"
+        self.notes.append(Diagnostic("N0711", message, self._input.snapshots[0].source))
+        found = Point("the input", self._input, None, self.original, timed=True)
+        self.points.append(found)
+        return found
 
 
 def _lost_within(outcome: Outcome) -> float:
