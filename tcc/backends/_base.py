@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from tcc.diagnostics import Diagnostic, Exit, TccError, node_location
 
 if TYPE_CHECKING:
+    import onnx_ir
+
     from tcc.ir.model import Model
     from tcc.targets import Target
 
@@ -97,6 +99,8 @@ class Backend(ABC):
     """Whether every size must be known when an artefact is made."""
     tiled: ClassVar[bool] = False
     """Whether it compiles kernels itself, in the tiles that the model's nodes say."""
+    forms: ClassVar[str] = ""
+    """The table in ``forms/`` that says which forms of operators are refused; '' for none."""
     tolerance: ClassVar[float] = 1e-4
     """How far outputs may be from ONNX Runtime's, relative to the largest absolute value of each tensor."""
 
@@ -159,6 +163,15 @@ class Backend(ABC):
         """Everything in the model that this back end does not declare, one diagnostic a kind of problem."""
         return [*self._versions(model), *self._operators(model), *self._types(model)]
 
+    def refused(self, model: Model) -> Iterator[tuple[str, str, onnx_ir.Node]]:
+        """Each node whose operator this back end has, but not in this form: why, what to do about it, the node.
+
+        What it says when it is asked to make an artefact is more: this is what can be said without it.
+        """
+        from tcc.backends._forms import refused
+
+        return refused(model, self.forms) if self.forms else iter(())
+
     def require(self, model: Model) -> None:
         """Check the model against what is declared.
 
@@ -187,12 +200,15 @@ class Backend(ABC):
             where = node_location(model.source, name, operator)
             yield Diagnostic("E0412", f"{self.name} has no operators of the domain {domain!r}", where)
 
-    def _types(self, model: Model) -> Iterator[Diagnostic]:
+    def foreign_types(self, model: Model) -> dict[str, str]:
+        """Element types of inputs, outputs and weights that are not declared, in order, each with a value's name."""
         from tcc.ir.model import dtype_name
 
         values = [*model.graph.inputs, *model.graph.outputs]
         used = {dtype_name(value.dtype): value.name or "" for value in values if value.dtype is not None}
         used |= {dtype_name(tensor.dtype): tensor.name or "" for tensor in model.constants()}
-        for dtype in sorted(used.keys() - self.dtypes):
-            message = f"{self.name} does not take {dtype}, the type of {used[dtype]!r}"
-            yield Diagnostic("E0413", message, model.source)
+        return {dtype: used[dtype] for dtype in sorted(used.keys() - self.dtypes)}
+
+    def _types(self, model: Model) -> Iterator[Diagnostic]:
+        for dtype, name in self.foreign_types(model).items():
+            yield Diagnostic("E0413", f"{self.name} does not take {dtype}, the type of {name!r}", model.source)

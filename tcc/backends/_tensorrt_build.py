@@ -104,8 +104,11 @@ def _parse(library: Any, network: Any, logger: Any, source: str) -> None:
 
 
 def _refused(error: Any) -> dict[str, str]:
-    """The parser's error; before TensorRT 10 it does not know names."""
+    """The parser's error; before TensorRT 10 it does not know names. A node without one goes by its place."""
     node, operator = (getattr(error, name, str)() for name in ("node_name", "node_operator"))
+    place = getattr(error, "node", lambda: -1)()
+    if not node and operator and place >= 0:
+        node = f"#{place}"
     return _problem(error.desc(), node, operator, str(error.code()).rpartition(".")[2])
 
 

@@ -40,6 +40,7 @@ class TensorRt(Isolated):
         "run on another GPU or version than the one it was built for",
     )  # fmt: skip
     fallback: ClassVar[str | None] = "onnxruntime-cuda"
+    forms: ClassVar[str] = "tensorrt"
     extra: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ("tensorrt",)
     server: ClassVar[str] = "tcc.backends._tensorrt_server:TensorRt"

@@ -10,7 +10,7 @@ from typing import Any
 from tcc import backends, frontends
 from tcc.backends import Placement, Settings
 from tcc.compiler import legality, provenance
-from tcc.diagnostics import Diagnostic, TccError
+from tcc.diagnostics import Diagnostic, TccError, node_location
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
 from tcc.targets import Target
@@ -88,24 +88,39 @@ def check(source: Path, target: Target, symbols: Mapping[str, int] | None = None
     model = frontends.load(source)
     annotate(model)
     first = next(name for name in target.backends if name in backends.names())
-    problems = _problems(model, target, first)
-    left, failed = _after_compiling(source, target, first, symbols) if problems else (set(), "")
+    found = problems(model, target, first)
+    left, failed = _after_compiling(source, target, first, symbols) if found else (set(), "")
     findings = tuple(
-        Finding(p.code, p.message, p.where, nodes, *_remedy(key, left, failed, model, target))
-        for key, (p, nodes) in problems.items()
+        Finding(p.code, p.message, p.where, nodes, *_remedy(key, left, failed, model, target, advice=_advice(p)))
+        for key, (p, nodes) in found.items()
     )
     placements = backends.backend(first).explain(model, Settings(target))
     return Checked(model.source, target, first, findings, tuple(placements), provenance.of(model))
 
 
-def _problems(model: Model, target: Target, backend: str) -> dict[str, tuple[Diagnostic, tuple[str, ...]]]:
-    """Each problem by what it is and not where, with the nodes that it is about."""
+def problems(model: Model, target: Target, backend: str) -> dict[str, tuple[Diagnostic, tuple[str, ...]]]:
+    """Everything that a target and one of its back ends do not take, by what it is and not where, with all nodes.
+
+    ``model`` has its values' types where they are known. Nothing is compiled.
+    """
     nodes = legality.nodes(model, target)
     found = {key: (problem, tuple(nodes.get(key, ()))) for key, problem in legality.problems(model, target).items()}
-    codes = {problem.code for problem, _ in found.values()}
-    # Where the target has a reason of the same kind, that is enough.
+    codes = {problem.code for problem, _ in found.values()} - {"E0413"}
+    # Where the target has a reason of the same kind, or for the same type, that is enough.
+    named = [t for t in backends.backend(backend).foreign_types(model) if any(f"type {t} " in key for key in found)]
     own = backends.backend(backend).unsupported(model)
-    return found | {d.message: (d, ()) for d in own if d.code not in codes}
+    left = [d for d in own if d.code not in codes and not any(f" take {t}, " in d.message for t in named)]
+    return found | {d.message: (d, ()) for d in left} | _forms(model, backend)
+
+
+def _forms(model: Model, backend: str) -> dict[str, tuple[Diagnostic, tuple[str, ...]]]:
+    """Operators that the back end has, in forms that it refuses."""
+    made: dict[str, tuple[Diagnostic, tuple[str, ...]]] = {}
+    for reason, remedy, node in backends.backend(backend).refused(model):
+        where = node_location(model.source, node.name or "", node.op_type)
+        first, nodes = made.get(reason, (Diagnostic("E0414", reason, where, help=remedy), ()))
+        made[reason] = first, (*nodes, node.name or "<unnamed>")
+    return made
 
 
 def _after_compiling(
@@ -119,18 +134,23 @@ def _after_compiling(
     except TccError as error:
         return set(), error.diagnostics[0].message
     annotate(made)
-    return set(_problems(made, target, backend)), ""
+    return set(problems(made, target, backend)), ""
 
 
-def _remedy(key: str, left: set[str], failed: str, model: Model, target: Target) -> tuple[str, bool]:
+def _remedy(key: str, left: set[str], failed: str, model: Model, target: Target, *, advice: str) -> tuple[str, bool]:
     if failed:
         return f"tcc -O2 does not get as far: {failed}", False
     if key not in left:
         return "tcc -O2 removes it", True
     takers = [name for name in _others(target) if not backends.backend(name).unsupported(model)]
     if takers:
-        return f"it stays; {' or '.join(takers)} runs the model on {target.name}, slower", False
-    return "it stays, and no back end of the target runs it: replace it, or choose another target", False
+        return f"it stays; {advice}{' or '.join(takers)} runs the model on {target.name}, slower", False
+    return f"it stays, and no back end of the target runs it: {advice or 'replace it, or '}choose another target", False
+
+
+def _advice(problem: Diagnostic) -> str:
+    """What is peculiar to a form; of operators and types nothing that the remedy does not say."""
+    return f"{problem.help}; " if problem.code == "E0414" else ""
 
 
 def _others(target: Target) -> Iterator[str]:
