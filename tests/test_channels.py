@@ -67,6 +67,25 @@ def test_groups_that_share_axes_leave_the_asked_part_of_each(case: str) -> None:
     assert all(0.35 <= part <= 0.6 for part in parts), parts
 
 
+def test_a_convolution_keeps_its_groups_and_each_gets_narrower() -> None:
+    groups, feeds = found("grouped")
+
+    def pruned(minimum: int) -> tuple[int, tuple[int, ...]]:
+        removal = at_ratio(groups, 0.5, lambda group: np.arange(group.size, dtype=float), minimum)
+        proof, model = channels.prove(groups, removal, feeds)
+        assert proof.holds, proof.reason
+        assert model is not None
+        (node,) = (node for node in model.to_proto().graph.node if any(a.name == "group" for a in node.attribute))
+        weight = model.graph.initializers[node.input[1]].const_value
+        assert weight is not None
+        return next(a.i for a in node.attribute if a.name == "group"), tuple(weight.shape.numpy())
+
+    # Of 24 x 4 x 3 x 3 in four groups half of both axes stays.
+    assert pruned(minimum=1) == (4, (12, 2, 3, 3))
+    # Where groups may not get narrower, whole ones go.
+    assert pruned(minimum=4) == (3, (9, 4, 3, 3))
+
+
 def loaded(text: str, **numbers: Any) -> tuple[Model, list[dict[str, Any]]]:
     proto = channel_models.with_weights(onnx.parser.parse_model(channel_models.HEAD.format(opset=17) + text), numbers)
     return Canonicalize().run(frontends.load(proto), None).model, channel_models.feeds(proto)  # type: ignore[arg-type]

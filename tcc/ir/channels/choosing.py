@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tcc.ir.channels.groups import Group, Groups
 from tcc.ir.channels.links import Axis
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 
 def at_ratio(
@@ -16,20 +20,23 @@ def at_ratio(
     """The least important units of every group, at the same part of each axis.
 
     Groups that share an axis (heads, and the indices within them) share the ratio: both shrink, and what the coarser
-    one cannot take because its units are few falls to the finer one.
+    one cannot take because its units are few falls to the finer one. The groups of a convolution stay, and each gets
+    narrower, which takes its weight along both axes; they go where that is not enough.
     """
     chosen: dict[Group, np.ndarray] = {}
     for members in groups.overlapping():
+        kindred = {i: _kin(groups, i, members) for i in members}
+        wholes = {i for i, kin in kindred.items() if _narrowed(groups.groups[i], [groups.groups[j] for j in kin])}
         # What is left of each shared axis: groups of a convolution share one with the units within them, in and out.
         left: dict[int, dict[Axis, float]] = {i: {} for i in members}
-        ordered = sorted(members, key=lambda i: (groups.groups[i].size, i))
+        ordered = sorted(members, key=lambda i: (i in wholes, groups.groups[i].size, i))
         for i in ordered:
             group = groups.groups[i]
-            kin = [j for j in members if j != i and _share(group, groups.groups[j])]
+            kin = kindred[i]
             later = [j for j in kin if ordered.index(j) > ordered.index(i)]
             shared = {key: left[i].get(key, 1.0) for j in kin for key in group.slices if key in groups.groups[j].slices}
             keep = min((1 - ratio) / float(np.mean(list(shared.values()) or [1.0])), 1.0)
-            share = 1 - (keep**0.5 if later else keep)
+            share = 1 - (keep**0.5 if set(later) - wholes else keep)
             removed = least(importance(group), share, group, minimum)
             chosen[group] = removed
             for j in later:
@@ -68,11 +75,27 @@ def spread_ratio(
     return chosen
 
 
+def _kin(groups: Groups, i: int, members: Iterable[int]) -> list[int]:
+    return [j for j in members if j != i and _share(groups.groups[i], groups.groups[j])]
+
+
 def _share(a: Group, b: Group) -> bool:
     small, large = sorted((a, b), key=lambda g: len(g.slices))
     return any(
         ((units >= 0) & (large.slices[key] >= 0)).any() for key, units in small.slices.items() if key in large.slices
     )
+
+
+def _narrowed(whole: Group, within: Sequence[Group]) -> bool:
+    """Whether the units within those of ``whole`` take a weight along an axis more than ``whole`` does.
+
+    A convolution's weight has the channels of all groups along one axis, those of one group along the other.
+    """
+
+    def axes(value: onnx_ir.Value, groups: Sequence[Group]) -> set[int]:
+        return {axis for group in groups for other, axis in group.slices if other is value}
+
+    return any(axes(value, [whole]) < axes(value, within) for (value, _), _ in whole.weights())
 
 
 def least(scores: np.ndarray, share: float, group: Group, minimum: int = 1) -> np.ndarray:
