@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -115,11 +116,45 @@ def _optimized(module: Any, tiles: _tvm_tiles.Tiles, failed: list[str]) -> Any:
         passes.LegalizeOps(),
         passes.AnnotateTIROpPattern(),
         passes.FoldConstant(),
-        passes.FuseOps(),
-        passes.FuseTIR(),
-        passes.DeadCodeElimination(),
     ])(module)  # fmt: skip
+    _computed_once(module)
+    module = tvm.transform.Sequential([passes.FuseOps(), passes.FuseTIR(), passes.DeadCodeElimination()])(module)
     return _tvm_schedules.scheduled(module, tiles.chip, failed)
+
+
+_ELEMENTWISE, _BROADCAST, _FUSABLE, _OPAQUE = 0, 1, 4, 8
+"""TVM's kinds of operators, as FuseOps reads them."""
+
+
+def _computed_once(module: Any) -> None:
+    """Keep what is computed for few elements and read for many out of the loop over those.
+
+    FuseOps would take a gate (a squeeze-and-excitation's sigmoid, and the product before it) into the multiplication
+    that spreads it over an image, where it is computed for every pixel.
+    """
+    made: dict[Any, Any] = {}
+    for block in module["main"].body.blocks:
+        for binding in block.bindings:
+            call = binding.value
+            if not isinstance(call, relax.Call) or getattr(call.op, "name", "") != "relax.call_tir":
+                continue
+            made[binding.var] = call.args[0]
+            if _kind(module, call.args[0]) not in {_ELEMENTWISE, _BROADCAST}:
+                continue
+            for value in call.args[1]:
+                if value in made and _count(value) < _count(binding.var):
+                    producer = made[value]
+                    if _kind(module, producer) in {_ELEMENTWISE, _BROADCAST, _FUSABLE}:
+                        module[producer] = module[producer].with_attr("op_pattern", _OPAQUE)
+
+
+def _kind(module: Any, variable: Any) -> int:
+    return int((module[variable].attrs or {}).get("op_pattern", _OPAQUE))
+
+
+def _count(variable: Any) -> int:
+    shape = getattr(variable.ty, "shape", None)
+    return math.prod(int(size) for size in shape) if shape is not None else 0
 
 
 def _finish() -> Any:
