@@ -35,6 +35,7 @@ from tcc.compiler.result import Result
 from tcc.compiler.shipping import Shipped, Shipping
 from tcc.compiler.speed import HOWEVER_SLOW, SpeedGate, Written
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
+from tcc.ir.batches import divided
 from tcc.ir.feeds import exercise_feeds
 from tcc.ir.loss import Loss
 from tcc.ir.model import Model
@@ -74,13 +75,14 @@ class Compilation(Request):
             facts = report.Facts.of(model, _size(self.source, model))
             samples = self._samples(model, original)
             verifier = self._verifier(model, original)
+            runs = samples and divided(model, samples)
             # No loss at all is a promise about all of the data, not an estimate for other data.
-            fitted, held = held_out(samples) if self.budgets.loss else (samples, samples or ())
+            fitted, held = held_out(runs) if self.budgets.loss else (runs, runs or ())
             loss = LossOf(original, held, self._evaluation(model))
             gate = self._gate(folder, original, self._timed(model, original, samples, verifier))
             self._provenance = Provenance(self, original, samples, loss)
             programs = Programs(
-                self, gate, self._provenance, verifier, loss, fitted if loss.evaluation is None else samples
+                self, gate, self._provenance, verifier, loss, fitted if loss.evaluation is None else runs
             )
             outcome = programs.best(model, original, facts.bytes)
             forms = TypedForms(outcome, self.target, self.sizes)

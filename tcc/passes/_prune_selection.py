@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tcc.diagnostics import Exit, TccError, fail
+from tcc.ir.batches import samples_in
 from tcc.ir.channels import Group, Groups, prove_most, sliced
 from tcc.ir.channels.choosing import at_ratio, spread_ratio
 from tcc.ir.channels.proof import Proven
@@ -24,7 +25,7 @@ from tcc.passes._prune_latency import LONG, TOLERANCE, Point, Stopwatch, reached
 from tcc.passes._prune_path import Path, Step, aligned, compensate, curves, guessed
 from tcc.passes._prune_probe import LEVELS, measured
 from tcc.passes._prune_recovery import ROUNDS, recover
-from tcc.passes._prune_taps import Feed, few, joined, outputs, samples_in
+from tcc.passes._prune_taps import Feed, few, joined, outputs
 from tcc.passes._prune_weights import BY_WEIGHTS
 from tcc.passes.base import Context
 from tcc.targets.native import processors

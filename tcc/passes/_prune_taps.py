@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from tcc.ir import structure
+from tcc.ir.batches import are_batches, is_independent, samples_in
 from tcc.ir.execution import Runner
 from tcc.ir.loss import relative_l2
 from tcc.ir.model import Model
@@ -18,8 +19,6 @@ Feed = Mapping[str, Any]
 
 _TOGETHER = 32
 _FEWEST = 2
-_SAME = 0.01
-"""The relative distance below which a sample's outputs do not depend on the others of its batch."""
 
 
 def joined(model: Model, feeds: Sequence[Feed]) -> tuple[Feed, ...]:
@@ -27,12 +26,7 @@ def joined(model: Model, feeds: Sequence[Feed]) -> tuple[Feed, ...]:
 
     Data is often stored class by class. Parts of it speak for the whole only if each is drawn from everywhere.
     """
-    inputs = [v for v in model.graph.inputs if v.name not in model.graph.initializers]
-    firsts = {str(v.shape[0]) if v.shape is not None and len(v.shape) else "" for v in inputs}
-    free = all(v.shape is not None and len(v.shape) and not isinstance(v.shape[0], int) for v in inputs)
-    if not free or len(firsts) != 1 or not all(isinstance(a, np.ndarray) and a.ndim for f in feeds for a in f.values()):
-        return tuple(feeds)
-    if any(len({len(array) for array in feed.values()}) != 1 for feed in feeds):
+    if not are_batches(model, feeds):
         return tuple(feeds)
     samples = [{n: a[i : i + 1] for n, a in feed.items()} for feed in feeds for i in range(samples_in(feed))]
     forms: dict[Any, list[Feed]] = {}
@@ -41,19 +35,7 @@ def joined(model: Model, feeds: Sequence[Feed]) -> tuple[Feed, ...]:
     runs = [own[at : at + _TOGETHER] for own in forms.values() for at in range(0, len(own), _TOGETHER)]
     batches = tuple({n: np.concatenate([f[n] for f in run]) for n in run[0]} for run in runs)
     largest = max(batches, key=samples_in, default=None)
-    return tuple(feeds) if largest is not None and not _is_independent(model, largest) else batches
-
-
-def _is_independent(model: Model, batch: Feed) -> bool:
-    """Whether samples of a batch are computed each by itself: the first axis may be one of time."""
-    if samples_in(batch) < _FEWEST:
-        return True
-    last = {name: array[-1:] for name, array in batch.items()}
-    together, alone = outputs(model, [batch, last])
-    return all(
-        isinstance(a, np.ndarray) and a.shape[:1] == (samples_in(batch),) and relative_l2([b], [a[-1:]]) < _SAME
-        for a, b in zip(together, alone, strict=True)
-    )
+    return tuple(feeds) if largest is not None and not is_independent(model, largest) else batches
 
 
 def few(feeds: Sequence[Feed], samples: int) -> tuple[Feed, ...]:
@@ -61,12 +43,6 @@ def few(feeds: Sequence[Feed], samples: int) -> tuple[Feed, ...]:
     sizes = [samples_in(feed) for feed in feeds]
     step = max(1, -(-sum(sizes) // max(samples, 1)))
     return tuple(feeds[:: min(step, max(1, len(feeds) // _FEWEST))])
-
-
-def samples_in(feed: Feed) -> int:
-    """How many samples a feed holds: what its arrays' first axes agree on, else 1."""
-    firsts = {array.shape[0] if isinstance(array, np.ndarray) and array.ndim else 1 for array in feed.values()}
-    return firsts.pop() if len(firsts) == 1 else 1
 
 
 def outputs(model: Model, feeds: Sequence[Feed]) -> list[list[Any]]:
