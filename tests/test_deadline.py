@@ -12,11 +12,13 @@ import pytest
 
 import tcc
 from tcc.compiler import levels, search
+from tcc.compiler.accuracy import LossOf
 from tcc.compiler.attempts import Attempt, Bench, Branch, attempts
 from tcc.compiler.timing import Timing
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 from tcc.ir import deadline
 from tcc.ir.execution import Runner
+from tcc.ir.loss import Loss
 from tcc.passes import compress
 from tcc.passes.compress import _Search
 from tcc.passes.manager import Snapshot, Stages
@@ -119,3 +121,24 @@ def test_a_branch_without_time_is_tried_in_the_next_turn(digits: Path, monkeypat
     assert orders[1] == [*orders[0][1:], orders[0][0]], "what took all of the time goes last"
     assert len(result.report["search"]) == 1 + tried[0]
     assert noted(result, "N0706") == []
+
+
+def test_losses_are_measured_as_long_as_there_is_time(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    measured = LossOf.measured
+
+    def slow(self: LossOf, form: Snapshot) -> Loss:
+        asked.append(bool(form.label))
+        deadline.check()
+        return measured(self, form)
+
+    monkeypatch.setattr(LossOf, "measured", slow)
+    result = compiled(digits, time_limit=1e-3)
+    assert asked == [], "what is exact is verified, and there is no time to measure it as well"
+    assert any("is not measured, only verified" in message for message in noted(result, "N0706"))
+    # What is made in time and not measured in time is no program.
+    monkeypatch.setattr("tcc.compiler.request.Request.share_of_time", lambda _, part: 0.0 if part == 1 else math.inf)
+    result = compiled(digits)
+    assert asked
+    assert [p["pipeline"] for p in result.report["search"]] == [""]
+    assert any("so it is not taken" in message for message in noted(result, "N0706"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import tcc
+from tcc.diagnostics import Exit, TccError
 from tcc.ir.execution import Runner
 from tcc.ir.rounding import Compensation
 from tcc.passes._sensitivity import Answers
@@ -196,3 +198,18 @@ def test_what_loses_more_than_predicted_is_told_from_what_it_works_on(monkeypatc
     lost = first["measured"] - without["measured"]
     assert corrected["predicted"] - without["predicted"] == pytest.approx(lost, rel=1e-3)
     assert len(facts(result)["sites"]) == 8
+
+
+def test_a_budget_of_bytes_asks_for_them_where_time_is_minimised(tmp_path: Path) -> None:
+    model, output = convolutions(), tmp_path / "small.onnx"
+    onnx.save(model, tmp_path / "m.onnx")
+    options: dict[str, Any] = {"target": "x86-64-vnni", "calibration": {"x": IMAGES}, "max_loss": 0.2, "jobs": 1}
+    free = tcc.compile(tmp_path / "m.onnx", 3, **options)
+    assert "int4:" not in " ".join(facts(free)["sites"]), "they make nothing faster"
+    limit = 0.85 * free.report["result"]["bytes"]
+    kept = tcc.compile(tmp_path / "m.onnx", 3, max_size=limit, output=output, **options)
+    assert "int4:" in " ".join(facts(kept)["sites"])
+    assert output.stat().st_size <= limit
+    with pytest.raises(TccError, match="the budget is 1,000") as caught:
+        tcc.compile(tmp_path / "m.onnx", 3, max_size=1000, **options)
+    assert caught.value.exit_code is Exit.INFEASIBLE

@@ -12,15 +12,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import tcc
-from tcc import backends, cli
+from tcc import cli
 from tcc.compiler import budgets, levels, search
 from tcc.compiler.accuracy import LossOf, held_out
 from tcc.compiler.budgets import Budgets, Cost, Limit
-from tcc.compiler.search import Point
 from tcc.diagnostics import Exit, TccError
 from tcc.ir.loss import Loss
 from tcc.ir.model import Model
@@ -36,11 +33,6 @@ def unpruned(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Most of these tests are about one branch, and pruning takes long."""
     if not request.node.name.startswith("test_pruned"):
         monkeypatch.setattr(levels, "PRUNED", ())
-
-
-def point(loss: float, nbytes: float, seconds: float) -> Point:
-    unused: Any = None  # only costs are compared
-    return Point("", unused, None, Cost(loss, nbytes, seconds))
 
 
 @pytest.mark.parametrize(
@@ -63,18 +55,6 @@ def test_latencies(text: str, value: float) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(TccError, match="is no size"):
         budgets.size(text)
-
-
-COSTS = st.tuples(*[st.integers(0, 4).map(float)] * 3)
-
-
-@given(st.lists(COSTS, min_size=1, max_size=12))
-def test_the_front_holds_what_nothing_beats(costs: list[tuple[float, float, float]]) -> None:
-    kept = [search._values(p.cost) for p in search.front([point(*cost) for cost in costs])]
-    assert kept == sorted(set(kept))
-    for cost in costs:
-        beaten = any(all(a <= b for a, b in zip(other, cost, strict=True)) and other != cost for other in costs)
-        assert ((*cost, 0.0) in kept) is not beaten
 
 
 def test_measured_seconds_decide_over_predicted_ones() -> None:
@@ -196,28 +176,6 @@ def test_the_loss_is_the_drop_of_the_users_metric(digits: Path, tmp_path: Path) 
     assert made.report["accuracy"]["metric"].endswith("mine drop")
     with pytest.raises(TccError, match="no labels"):
         tcc.compile(digits / "digits.onnx", "z", TARGET, evaluation=arrays)
-
-
-def test_the_front_is_written_as_models_that_run(digits: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out.onnx"
-    made = tcc.compile(
-        digits / "digits.onnx", "z", TARGET, calibration=digits / "digits_calib.npz", output=output, pareto=3,
-        max_loss=0.05,
-    )  # fmt: skip
-    entries = made.report["pareto"]
-    assert 2 <= len(entries) <= 3
-    fewer = [d.message for d in made.diagnostics if d.code == "N0708"]
-    said = f"the front has {len(entries)} programs that keep the budgets, 3 were asked for"
-    assert fewer == ([said] if len(entries) < 3 else [])
-    assert {f.name for f in tmp_path.iterdir()} == {"out.onnx", *(entry["file"] for entry in entries)}
-    losses = [entry["loss"] for entry in entries]
-    assert losses == sorted(losses)
-    for entry in entries:
-        path = tmp_path / entry["file"]
-        assert path.stat().st_size == entry["bytes"]
-        with np.load(evaluation(digits)) as loaded:
-            (scores,) = backends.backend("onnxruntime").load(path).run({"image": loaded["image"][:8]})
-        assert scores.shape == (8, 10)
 
 
 def test_pruned_shapes_are_tried_until_they_lose_too_much(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:

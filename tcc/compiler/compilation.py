@@ -185,7 +185,8 @@ class Compilation(Request):
             if shipped.snapshot is point.outcome.snapshots[-1]:
                 made.append((point.entry() | {"file": path.name}, shipped))
         if len(made) < self.pareto:
-            message = f"the front has {len(made)} programs that keep the budgets, {self.pareto} were asked for"
+            count = "1 program that keeps" if len(made) == 1 else f"{len(made)} programs that keep"
+            message = f"the front has {count} the budgets and that no other beats, {self.pareto} were asked for"
             self.diagnostics.append(Diagnostic("N0708", message))
         return made
 
@@ -224,7 +225,8 @@ class Compilation(Request):
         )  # fmt: skip
         shipped = gates.ship(outcome.snapshots)
         # What the target's own back end would be missing here does not matter where another artefact is asked for.
-        self.diagnostics += [*(d for d in said if self.emit == emitting.ONNX or d.code != "W0801"), *shipped.notes]
+        told = [*(d for d in said if self.emit == emitting.ONNX or d.code != "W0801"), *shipped.notes]
+        self.diagnostics += [d for d in told if d not in self.diagnostics]  # points of the front have the same to say
         return shipped
 
     def _gate(self, folder: Path, original: Snapshot, feeds: Feeds) -> SpeedGate:

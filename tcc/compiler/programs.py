@@ -123,17 +123,20 @@ class Programs:
         """At most ``count`` of the programs that keep all budgets and that no other one beats, evenly spread."""
         if not count or self._search is None:
             return []
-        found = list(search.front([point for point in self._search.timed() if not point.exceeds]))
+        found = self._front([point for point in self._search.timed() if not point.exceeds])
         if count < 2 or len(found) <= count:
             return found[:count]
         return [found[round(i * (len(found) - 1) / (count - 1))] for i in range(count)]
+
+    def _front(self, points: Sequence[Point]) -> list[Point]:
+        return list(search.front(points, energy=self.asked.objective == "energy"))
 
     def report(self) -> dict[str, Any]:
         """The points, for the report."""
         points = [] if self._search is None else self._search.points
         if not points:
             return {}
-        on_front = {id(point) for point in search.front(points)}
+        on_front = {id(point) for point in self._front(points)}
         entries = [point.entry() | {"front": id(point) in on_front, "chosen": point is self.chosen} for point in points]
         return {"search": entries}
 
@@ -207,7 +210,7 @@ class Programs:
             made = self._search = Search(
                 bench, lambda outcome, loss: self._cost(outcome, loss, nbytes), self._timed, asked.budgets,
                 asked.instruments, pool, max(jobs, 1), [asked.share_of_time(part) for part in _TURNS],
-                labelled=self.loss.evaluation is not None,
+                end=asked.share_of_time(1.0), labelled=self.loss.evaluation is not None,
             )  # fmt: skip
             made.run(start, branches, suffix)
         try:
@@ -224,6 +227,8 @@ class Programs:
             aims.append("latency")  # the smallest may turn out to be too slow
         if self.asked.objective == "energy":
             aims.append("latency")  # and so may what is estimated to take the least energy
+        if self.asked.pareto:
+            aims += ["latency", "size"]  # the ends of the front
         thens = dict.fromkeys(tuple(self._aimed(step, aim) for step in rest[:end]) for aim in aims)
         suffix = rest[end:]
         # What is left after pruning is fitted to the calibration data and looks better there than anywhere else:
@@ -233,7 +238,7 @@ class Programs:
         shares = (0.125, 0.25, 0.5, 1.0) if self.asked.pareto else (1.0,)
         branches = [
             Branch(parse(shape), then, share) for shape in shapes for then in thens if shape or then
-            for share in (shares if not shape else (1.0,))
+            for share in (shares if not shape and then == next(iter(thens)) else (1.0,))
         ]  # fmt: skip
         gated = self.asked.level and self.asked.level not in HOWEVER_SLOW
         if branches and gated and self.asked.target.storage:

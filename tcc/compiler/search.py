@@ -12,6 +12,7 @@ from tcc.compiler.attempts import Attempt, Bench, Branch, Steps, attempts, exten
 from tcc.compiler.budgets import Budgets, Cost
 from tcc.compiler.executors import in_order
 from tcc.diagnostics import Diagnostic, Exit, TccError
+from tcc.ir import deadline
 from tcc.ir.loss import Loss
 from tcc.ir.problem import BYTES_PRICE
 from tcc.passes.base import Pass, silent
@@ -26,8 +27,8 @@ _LESS = (0.1, 0.7)
 """The least and the most of its share of the budget that a branch keeps then; the more, the nearer it came."""
 _LITTLE = 0.5
 """The part of the loss budget below which a branch that was tried more carefully was so too carefully."""
-_CLOSE = 1e-9
-"""A part of a cost that is no difference: sums are rounded."""
+_DIGITS, _LOSS_DIGITS = 3, 6
+"""Of a cost, and of a loss behind the point, by which a front tells programs apart."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Search:
         pool: runs attempts elsewhere; None for this process.
         jobs: how many of them at once.
         ends: of the turns, in seconds since the epoch; the bench's own deadline without any.
+        end: when measuring losses has to end; what is not measured by then is no program.
         labelled: whether losses are drops of the user's own metric: a distance from the outputs only stands for one.
     """
 
@@ -84,6 +86,7 @@ class Search:
     pool: Executor | None = None
     jobs: int = 1
     ends: Sequence[float] = ()
+    end: float = math.inf
     labelled: bool = False
     points: list[Point] = field(default_factory=list)
     original: Cost = field(init=False)
@@ -99,7 +102,7 @@ class Search:
         self._input = replace(start, model=start.snapshots[0].model(), snapshots=start.snapshots[:1], records=())
         self.original = self.timed_cost(self._input, self.cost(self._input, 0.0))
         last = start.snapshots[-1]
-        self._add("", self.extend(start, suffix))
+        self._add_exact(self.extend(start, suffix))
         shown: tuple[Any, ...] = (self.instruments,) if self.pool is None else ()
         bench = self.bench if self.pool is None else replace(
             self.bench, context=replace(self.bench.context, log=silent)
@@ -129,7 +132,14 @@ class Search:
             self.notes.append(done.note)
         if done.steps is None:
             return []
-        self._add(branch.text, joined(start, done.steps), branch.share)
+        try:
+            with deadline.until(self.end):
+                self._add(branch.text, joined(start, done.steps), branch.share)
+        except TccError as error:
+            if not deadline.has_come(error):
+                raise
+            self._tell_late(start, f"the loss of {branch.text} is not measured, so it is not taken")
+            return []
         return self._otherwise(branch)
 
     def _otherwise(self, branch: Branch) -> list[Branch]:
@@ -155,6 +165,25 @@ class Search:
 
     def _lost(self, reason: str) -> None:
         self.notes.append(Diagnostic("N0704", f"a worker was lost, its work is done here: {reason}"))
+
+    def _add_exact(self, outcome: Outcome) -> None:
+        """Keep the program that nothing lossy was done to: it is verified, so that there may be no time to measure."""
+        try:
+            with deadline.until(self.bench.context.deadline):
+                deadline.check()
+                self._add("", outcome)
+        except TccError as error:
+            if not deadline.has_come(error):
+                raise
+            self._tell_late(outcome, "what the exact form loses on the data is not measured, only verified on inputs")
+            cost = self.cost(outcome, 0.0)
+            exceeds = tuple(self.budgets.exceeded(cost, self.original, timed=False))
+            self.points.append(Point("", outcome, None, cost, exceeds))
+
+    def _tell_late(self, outcome: Outcome, what: str) -> None:
+        message = f"the time limit has come: {what}"
+        source = outcome.snapshots[0].source
+        self.notes.append(Diagnostic("N0706", message, source, help="allow more with --time-limit"))
 
     def _add(self, branch: str, outcome: Outcome, share: float = 1.0) -> None:
         loss = self.bench.loss(outcome.snapshots[-1])
@@ -265,22 +294,32 @@ def _same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     return a is b or (a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
 
 
-def front(points: Sequence[Point]) -> Iterator[Point]:
-    """The points that no other one is as good as in loss, bytes, seconds and joules, and better in one; by loss."""
-    kept = [p for p in points if not any(_dominates(q.cost, p.cost) for q in points)]
+def front(points: Sequence[Point], *, energy: bool = False) -> Iterator[Point]:
+    """The points that no other one is as good as in loss, bytes and seconds, and better in one; by loss.
+
+    Differences that nobody can use are none: of points that show the same figures the best in exact ones is left.
+    Joules count where ``energy`` is asked for; they are estimated from the seconds' own model.
+    """
+    shown = {id(point): _shown(point.cost, energy=energy) for point in points}
     unique: dict[tuple[float, ...], Point] = {}
-    for point in kept:
-        unique.setdefault(_values(point.cost), point)
-    yield from sorted(unique.values(), key=lambda point: _values(point.cost))
+    for point in sorted(points, key=lambda point: _values(point.cost, energy=energy)):
+        unique.setdefault(shown[id(point)], point)
+    kept = [p for p in unique.values() if not any(_dominates(shown[id(q)], shown[id(p)]) for q in unique.values())]
+    yield from sorted(kept, key=lambda point: _values(point.cost, energy=energy))
 
 
-def _dominates(a: Cost, b: Cost) -> bool:
-    pairs = list(zip(_values(a), _values(b), strict=True))
-    return all(x <= y * (1 + _CLOSE) for x, y in pairs) and any(x < y * (1 - _CLOSE) for x, y in pairs)
+def _dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
-def _values(cost: Cost) -> tuple[float, ...]:
-    return cost.loss, cost.nbytes, cost.seconds, cost.joules
+def _shown(cost: Cost, *, energy: bool) -> tuple[float, ...]:
+    """The values as a front tells them apart. Rounding keeps their order, so that what is left stays undominated."""
+    loss, *others = _values(cost, energy=energy)
+    return round(loss, _LOSS_DIGITS), *(float(f"{value:.{_DIGITS}g}") for value in others)
+
+
+def _values(cost: Cost, *, energy: bool) -> tuple[float, ...]:
+    return (cost.loss, cost.nbytes, cost.seconds, *([cost.joules] if energy else []))
 
 
 def _latency(cost: Cost, original: Cost) -> tuple[float, ...]:
