@@ -1,4 +1,4 @@
-"""Compressed forms of a model as ONNX Runtime's own tools make them."""
+"""Compressed forms of a model: as ONNX Runtime's own tools make them, and pruned."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from benchmarks.models import Feed
 
-NAMES = ("fp32", "u8s8", "s8s8", "dyn", "w4", "fp16")
-"""As it is; static INT8 with unsigned or symmetric signed activations; dynamic INT8 products; 4-bit weights; halves."""
+NAMES = ("fp32", "u8s8", "s8s8", "dyn", "w4", "fp16", "pruned")
+"""As it is; static INT8 with unsigned or symmetric signed activations; dynamic INT8 products; 4-bit weights; halves;
+three tenths of all channels removed, in multiples of eight."""
 
 
 def make(name: str, original: Path, feeds: Sequence[Feed], folder: Path) -> Path:
@@ -77,6 +78,13 @@ def _halves(original: Path, _: Sequence[Feed], output: Path) -> None:
     onnx.save(convert_float_to_float16(onnx.load(original), keep_io_types=True), output)
 
 
+def _pruned(original: Path, _: Sequence[Feed], output: Path) -> None:
+    import tcc
+
+    tcc.compile(original, passes="prune{ratio=0.3,align=8}", output=output)
+
+
 _MAKERS: dict[str, Callable[[Path, Sequence[Feed], Path], None]] = {
     "u8s8": _unsigned, "s8s8": _signed, "dyn": _dynamic, "w4": _weights4, "fp16": _halves,
+    "pruned": _pruned,
 }  # fmt: skip
