@@ -18,6 +18,8 @@ from benchmarks import children, models, sweeps, variants
 
 if TYPE_CHECKING:
     from tcc.cost_models._kernels import Kernel
+    from tcc.cost_models.learned import Learned
+    from tcc.cost_models.roofline import Roofline
 
 _ARCHITECTURES = (
     "tv_resnet50", "tv_mobilenet_v2", "hf_distilbert_cls", "hf_vit", "tv_efficientnet_b0", "tv_densenet121",
@@ -156,8 +158,6 @@ def _repeatability(runs: Sequence[Run]) -> float:
 
 def _predictors(runs: Sequence[Run], others: Sequence[Run]) -> dict[str, Callable[[Run], list[float]]]:
     from tcc.cost_models import _operations as operations
-    from tcc.cost_models._database import Entry
-    from tcc.cost_models.learned import Learned
     from tcc.cost_models.roofline import Roofline
     from tcc.targets import parse_target
 
@@ -180,6 +180,20 @@ def _predictors(runs: Sequence[Run], others: Sequence[Run]) -> dict[str, Callabl
 
     # The most favourable rate: the one that is right for half of the kernels.
     rate = statistics.median(s / max(1.0, price(k).operations) for run in runs for k, s in run.kernels)
+    learned = _learned(runs, others, roofline)
+    return {
+        "FLOPs": lambda run: [rate * max(1.0, price(kernel).operations) for kernel in run.program],
+        "roofline": lambda run: [roof(kernel) for kernel in run.program],
+        "compiled": compiled,
+        "learned": lambda run: [e.seconds for e in learned[run.model].estimate(run.program)],
+    }
+
+
+def _learned(runs: Sequence[Run], others: Sequence[Run], roofline: Roofline) -> dict[str, Learned]:
+    """For each model what is learned from the other folds."""
+    from tcc.cost_models._database import Entry
+    from tcc.cost_models.learned import Learned
+
     names = sorted({run.model for run in runs})
     learned: dict[str, Learned] = {}
     for fold in range(_FOLDS):
@@ -190,14 +204,8 @@ def _predictors(runs: Sequence[Run], others: Sequence[Run]) -> dict[str, Callabl
                 seen.setdefault(kernel, []).append(seconds)
         # Variants share kernels. The least of their times would be the luckiest, and programs are judged by usual ones.
         usual = {kernel: Entry(statistics.median(times), len(times)) for kernel, times in seen.items()}
-        model = Learned(usual, roofline)
-        learned |= dict.fromkeys(held, model)
-    return {
-        "FLOPs": lambda run: [rate * max(1.0, price(kernel).operations) for kernel in run.program],
-        "roofline": lambda run: [roof(kernel) for kernel in run.program],
-        "compiled": compiled,
-        "learned": lambda run: [e.seconds for e in learned[run.model].estimate(run.program)],
-    }
+        learned |= dict.fromkeys(held, Learned(usual, roofline))
+    return learned
 
 
 def _weight_bytes(kernel: Kernel) -> float:

@@ -26,6 +26,7 @@ from tcc.passes.base import Context, Effect, Pass, Stop
 from tcc.passes.compress import Compress
 from tcc.passes.manager import Outcome, Snapshot, Stages, Verifier, run_passes
 from tcc.passes.pipeline import parse, unparse
+from tcc.passes.simplify import Simplify
 from tcc.rewrites.lossy import at_load_time, offered_for, techniques
 from tcc.targets.native import processors
 
@@ -92,6 +93,7 @@ class Programs:
         start = run_passes(
             model, first, context, original=original, verifier=self.verifier, instruments=self.asked.instruments
         )  # fmt: skip
+        start = self._no_slower(start, first, context, original)
         self.asked.diagnostics += start.diagnostics
         bench = Bench(context, self.verifier, self.loss, self._stages())
         try:
@@ -104,6 +106,25 @@ class Programs:
         self._tell_stops(outcome, original)
         self.asked.diagnostics += [d for d in outcome.diagnostics if d not in self.asked.diagnostics]
         return outcome
+
+    def _no_slower(self, start: Outcome, first: tuple[Pass, ...], context: Context, original: Snapshot) -> Outcome:
+        """The exact form, not simplified where that is predicted slower: all that is made of it would be refused too.
+
+        Extraction prices a node without knowing which of its readers will be chosen, and so misjudges some fusions.
+        """
+        plain = tuple(step for step in first if not isinstance(step, Simplify))
+        if not self.gate.unmeasured or len(plain) == len(first):
+            return start
+        forms = TypedForms(start, self.asked.target, self.asked.sizes)
+        reason = self.gate.refusal(start.snapshots[-1], None, forms.predicted_seconds)
+        if not reason:
+            return start
+        message = f"no-speedup: the simplified form is left: {reason}"
+        self.asked.diagnostics.append(Diagnostic("N0702", message, original.source))
+        return run_passes(
+            original.model(), plain, context, original=original, verifier=self.verifier,
+            instruments=self.asked.instruments,
+        )  # fmt: skip
 
     def _tell_stops(self, outcome: Outcome, original: Snapshot) -> None:
         """Notes on what the clock cut short of the program that was chosen, and on where a pass did less than asked."""
