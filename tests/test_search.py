@@ -226,6 +226,14 @@ def test_little_calibration_data_is_told(digits: Path, count: int, few: bool) ->
     assert any(d.code == "N0205" for d in made.diagnostics) is few
 
 
+@pytest.mark.parametrize("level", ["2", "3"])
+def test_what_data_would_allow_is_told_where_there_is_none(digits: Path, level: str) -> None:
+    made = tcc.compile(digits / "digits.onnx", level, "jetson")
+    told = [note for note in made.diagnostics if note.code == "N0206"]
+    assert len(told) == (level == "3")
+    assert all("--calib" in note.help and "static-int8" in note.help for note in told)
+
+
 def test_one_of_every_four_samples_is_held_out() -> None:
     samples = [{"x": np.full(1, i)} for i in range(40)]
     fitted, held = held_out(samples)

@@ -75,14 +75,8 @@ class Programs:
             passes = pipelines.tiled(passes)
         at = next((i for i, step in enumerate(passes) if step.promises is Effect.LOSSY), len(passes))
         first, rest = passes[:at], passes[at:]
-        few = self.samples is not None and 0 < len(self.samples) == len(self.loss.feeds) < FEWEST
-        if rest and few and self.loss.evaluation is None:
-            message = (
-                f"there is little calibration data ({len(self.loss.feeds)} of {FEWEST} runs): "
-                "the loss is measured on what programs were fitted to"
-            )
-            help_ = "give more with --calib, or labelled data with --eval"
-            self.asked.diagnostics.append(Diagnostic("N0205", message, original.source, help=help_))
+        if rest:
+            self._tell_data(original)
         limits = self.asked.budgets
         context = Context(
             self.asked.target, self.asked.sizes, (), self.samples, limits.loss,
@@ -125,6 +119,22 @@ class Programs:
             original.model(), plain, context, original=original, verifier=self.verifier,
             instruments=self.asked.instruments,
         )  # fmt: skip
+
+    def _tell_data(self, original: Snapshot) -> None:
+        """A note where there is no data to choose by, or too little to hold any of it out."""
+        if self.loss.evaluation is not None:
+            return
+        if self.samples is None:
+            message = "without calibration data only what needs none is tried, and what it costs is not measured"
+            help_ = "--calib DATA.npz also allows integer kernels (static-int8) and low-rank, and the loss is measured"
+            self.asked.diagnostics.append(Diagnostic("N0206", message, original.source, help=help_))
+        elif 0 < len(self.samples) == len(self.loss.feeds) < FEWEST:
+            message = (
+                f"there is little calibration data ({len(self.loss.feeds)} of {FEWEST} runs): "
+                "the loss is measured on what programs were fitted to"
+            )
+            help_ = "give more with --calib, or labelled data with --eval"
+            self.asked.diagnostics.append(Diagnostic("N0205", message, original.source, help=help_))
 
     def _tell_stops(self, outcome: Outcome, original: Snapshot) -> None:
         """Notes on what the clock cut short of the program that was chosen, and on where a pass did less than asked."""
