@@ -353,7 +353,7 @@ def test_shrinkage_falls_with_the_number_of_rows() -> None:
 
 def test_a_wide_network_loses_most_of_its_parameters(zoo: Path) -> None:
     assert zoo.is_dir()
-    row = bench.compress("vnn_mnistfc_256x6", limit=3000)
+    row = bench.compress("vnn_mnistfc_256x6")
     assert row["removed"] >= 0.6
     assert row["before"] - row["after"] <= 0.005
     assert row["failures"] == []

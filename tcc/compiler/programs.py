@@ -75,8 +75,6 @@ class Programs:
             passes = pipelines.tiled(passes)
         at = next((i for i, step in enumerate(passes) if step.promises is Effect.LOSSY), len(passes))
         first, rest = passes[:at], passes[at:]
-        if rest:
-            self._tell_data(original)
         limits = self.asked.budgets
         context = Context(
             self.asked.target, self.asked.sizes, (), self.samples, limits.loss,
@@ -87,7 +85,9 @@ class Programs:
         start = run_passes(
             model, first, context, original=original, verifier=self.verifier, instruments=self.asked.instruments
         )  # fmt: skip
-        start = self._no_slower(start, first, context, original)
+        if rest:
+            self._tell_data(original)
+            start = self._no_slower(start, first, context, original)
         self.asked.diagnostics += start.diagnostics
         bench = Bench(context, self.verifier, self.loss, self._stages())
         try:
@@ -115,9 +115,10 @@ class Programs:
             return start
         message = f"no-speedup: the simplified form is left: {reason}"
         self.asked.diagnostics.append(Diagnostic("N0702", message, original.source))
+        # A verifier of its own: the one there is has followed the other form.
+        verifier = None if self.verifier is None else self.verifier.fork(original)
         return run_passes(
-            original.model(), plain, context, original=original, verifier=self.verifier,
-            instruments=self.asked.instruments,
+            original.model(), plain, context, original=original, verifier=verifier, instruments=self.asked.instruments
         )  # fmt: skip
 
     def _tell_data(self, original: Snapshot) -> None:

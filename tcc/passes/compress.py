@@ -19,9 +19,9 @@ from tcc.passes._prepared import Prepared, prepare
 from tcc.passes._sensitivity import Answers, Measuring
 from tcc.passes._tried import Tried, dependent, technique_of
 from tcc.passes.base import Context, Effect, Pass, PassResult, Stop
+from tcc.rewrites.lossy import SMALLEST
 from tcc.rewrites.lossy._ranges import KEY
 from tcc.rewrites.lossy._repairs import RANGES
-from tcc.rewrites.lossy._storing import SMALLEST
 
 _ROUNDS = 5
 """Programs that are measured before the pass gives up on lossy alternatives."""

@@ -21,7 +21,10 @@ from tcc.targets import Target
 if TYPE_CHECKING:
     from tcc.rewrites.lossy._nibbles import Nibbles
 
-__all__ = ["Alternative", "Evidence", "Offer", "Packable", "at_load_time", "offered_for", "techniques"]
+__all__ = ["SMALLEST", "Alternative", "Evidence", "Offer", "Packable", "at_load_time", "offered_for", "techniques"]
+
+SMALLEST = 1024
+"""Elements below which a stored weight is left alone: the nodes would outweigh what they save."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,9 @@ import onnx_ir
 from tcc.ir import attributes, facts
 from tcc.ir.model import tensor_type
 from tcc.ir.weight_probing import Reweighted
-from tcc.rewrites.lossy import Alternative, Offer
+from tcc.rewrites.lossy import SMALLEST, Alternative, Offer
 from tcc.rewrites.lossy._measured import to_nearest
 
-SMALLEST = 1024
-"""Elements below which a weight is left alone: the nodes would outweigh what they save."""
 MULTIPLIES = 7
 """The first opset whose Mul broadcasts as numpy does."""
 _TO_SINGLE = attributes.key_of({"to": onnx.TensorProto.FLOAT})
