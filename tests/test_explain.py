@@ -118,6 +118,31 @@ def test_rules_that_opened_the_way_are_named_apart(tmp_path: Path, capsys: pytes
     assert "which rely on cast_to_own_type" in capsys.readouterr().out
 
 
+def test_nodes_of_the_input_are_no_unknown_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of an Add of zeros nothing is left; a product whose scale was folded away computes the scaled value."""
+    nodes = [
+        helper.make_node("Add", ["x", "zero"], ["same"], "nothing"),
+        helper.make_node("MatMul", ["same", "w"], ["product"], "product"),
+        helper.make_node("Mul", ["product", "two"], ["scaled"], "scale"),
+        helper.make_node("Tanh", ["scaled"], ["y"], "last"),
+    ]
+    weights = {
+        "zero": np.zeros(1, np.float32),
+        "w": np.random.default_rng(0).random((8, 8), np.float32),
+        "two": np.float32(2),
+    }
+    output = tmp_path / "out.onnx"
+    path = _model(nodes, weights, [4, 8], tmp_path / "m.onnx")
+    assert _compile(path, output, "-q", f"--report={output.with_suffix('.json')}") == Exit.DONE
+    assert cli.main(["explain", str(output), "nothing"]) == Exit.DONE
+    assert "nothing is a node of the input; nothing is left of it" in capsys.readouterr().out
+    assert cli.main(["explain", str(output), "scaled"]) == Exit.DONE
+    assert "scale" in capsys.readouterr().out.split("made of ")[1]
+    assert cli.main(["explain", str(output), "scale"]) == Exit.DONE
+    assert "scale is a node of the input; it went into" in capsys.readouterr().out
+    assert cli.main(["explain", str(output), "nobody"]) == Exit.USAGE
+
+
 def test_siblings_and_nodes_that_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, output, report = tmp_path / "siblings.onnx", tmp_path / "out.onnx", tmp_path / "r.json"
     onnx.save(test_siblings.model("Conv", 17, (4, 4, 8, 16)), path)

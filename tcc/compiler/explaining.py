@@ -36,13 +36,23 @@ def entries(outcome: Outcome, shipped: Snapshot) -> dict[str, dict[str, Any]]:
         output = next((name for name in node.output if name), "")
         steps, of = history.of(output, len(records))
         if steps:
+            # Whatever led to it: a node that computes a value of the input stands for the one that did.
+            replaced = history.forms[0].get(output)
+            of = list(dict.fromkeys([*of, *([] if replaced is None else [replaced.name or output])]))
             found[output] = {"node": node.name, "operator": node.op_type, "steps": steps, "of": of}
     return found
 
 
 def told(outcome: Outcome, shipped: Snapshot, files: Sequence[Path]) -> dict[str, Any]:
-    """What the report says of the nodes, and of which files that is true."""
-    return {"digest": digest(files), "nodes": entries(outcome, shipped)}
+    """What the report says of the nodes, and of which files that is true.
+
+    ``sources`` are the input's nodes with the values that they compute.
+    """
+    sources: dict[str, list[str]] = {}
+    for node in structure.all_nodes(outcome.snapshots[0].proto):
+        outputs = [name for name in node.output if name]
+        sources.setdefault(node.name or next(iter(outputs), ""), []).extend(outputs)
+    return {"digest": digest(files), "nodes": entries(outcome, shipped), "sources": sources}
 
 
 def _graphs(record: Record) -> Sequence[Mapping[str, Any]]:
@@ -152,8 +162,10 @@ class Explained:
         if (found := every.get(name) or by_output.get(name)) is not None:
             return found
         into = [entry["node"] for entry in every.values() if name in entry["of"]]
-        if into:
-            return {"node": name, "into": into}
+        sources: Mapping[str, Sequence[str]] = self.report.get("sources", {})
+        if into or name in sources:
+            kept = [by_output[value]["node"] for value in sources.get(name, ()) if value in by_output]
+            return {"node": name, "into": list(dict.fromkeys([*into, *kept]))}
         close = difflib.get_close_matches(name, [*every, *by_output], n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise fail(
@@ -197,7 +209,9 @@ def digest(files: Sequence[Path]) -> str:
 def lines(entry: Mapping[str, Any], algebra: Mapping[str, str]) -> Iterator[str]:
     """What is known of a node, as text; ``algebra`` says of each rule what it states."""
     if "into" in entry:
-        yield f"{entry['node']} is a node of the input; it went into {', '.join(entry['into'])}"
+        gone = "nothing is left of it: what it computed is folded, not needed, or the same as another value"
+        became = f"it went into {', '.join(entry['into'])}" if entry["into"] else gone
+        yield f"{entry['node']} is a node of the input; {became}"
         return
     yield f"{entry['node']} [{entry['operator']}] computes {entry['output']}"
     if entry["decision"]:
