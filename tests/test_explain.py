@@ -136,11 +136,14 @@ def test_nodes_of_the_input_are_no_unknown_names(tmp_path: Path, capsys: pytest.
     assert _compile(path, output, "-q", f"--report={output.with_suffix('.json')}") == Exit.DONE
     assert cli.main(["explain", str(output), "nothing"]) == Exit.DONE
     assert "nothing is a node of the input; nothing is left of it" in capsys.readouterr().out
+    assert cli.main(["explain", str(output), "same"]) == Exit.DONE, "a value is as good a name as its node's"
+    assert "nothing is a node of the input; nothing is left of it" in capsys.readouterr().out
     assert cli.main(["explain", str(output), "scaled"]) == Exit.DONE
     assert "scale" in capsys.readouterr().out.split("made of ")[1]
     assert cli.main(["explain", str(output), "scale"]) == Exit.DONE
     assert "scale is a node of the input; it went into" in capsys.readouterr().out
-    assert cli.main(["explain", str(output), "nobody"]) == Exit.USAGE
+    assert cli.main(["explain", str(output), "nothings"]) == Exit.USAGE
+    assert "did you mean 'nothing'?" in capsys.readouterr().err
 
 
 def test_siblings_and_nodes_that_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,9 +36,9 @@ def entries(outcome: Outcome, shipped: Snapshot) -> dict[str, dict[str, Any]]:
         output = next((name for name in node.output if name), "")
         steps, of = history.of(output, len(records))
         if steps:
-            # Whatever led to it: a node that computes a value of the input stands for the one that did.
-            replaced = history.forms[0].get(output)
-            of = list(dict.fromkeys([*of, *([] if replaced is None else [replaced.name or output])]))
+            # Whatever led to it: a node that computes values of the input stands for those that did.
+            replaced = [history.forms[0][name] for name in node.output if name in history.forms[0]]
+            of = list(dict.fromkeys([*of, *(each.name or each.output[0] for each in replaced)]))
             found[output] = {"node": node.name, "operator": node.op_type, "steps": steps, "of": of}
     return found
 
@@ -147,7 +147,7 @@ class Explained:
             name = node.name or output
             found[name] = {
                 "node": name, "operator": node.op_type, "output": output, "steps": entry["steps"], "of": entry["of"],
-                "decision": decisions.get(node.name or "", ""),
+                "outputs": [v.name for v in node.outputs if v.name], "decision": decisions.get(node.name or "", ""),
             }  # fmt: skip
         return found
 
@@ -158,15 +158,17 @@ class Explained:
             TccError: E0252 where there is none.
         """
         every = self.nodes()
-        by_output = {entry["output"]: entry for entry in every.values()}
+        by_output = {value: entry for entry in every.values() for value in entry["outputs"]}
         if (found := every.get(name) or by_output.get(name)) is not None:
             return found
-        into = [entry["node"] for entry in every.values() if name in entry["of"]]
         sources: Mapping[str, Sequence[str]] = self.report.get("sources", {})
-        if into or name in sources:
-            kept = [by_output[value]["node"] for value in sources.get(name, ()) if value in by_output]
-            return {"node": name, "into": list(dict.fromkeys([*into, *kept]))}
-        close = difflib.get_close_matches(name, [*every, *by_output], n=1)
+        owners = {value: source for source, values in sources.items() for value in values}
+        source = name if name in sources else owners.get(name, name)
+        into = [entry["node"] for entry in every.values() if source in entry["of"]]
+        if into or source in sources:
+            kept = [by_output[value]["node"] for value in sources.get(source, ()) if value in by_output]
+            return {"node": source, "into": list(dict.fromkeys([*into, *kept]))}
+        close = difflib.get_close_matches(name, [*every, *by_output, *sources, *owners], n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise fail(
             Exit.USAGE, "E0252", f"there is no node {name!r}, and no node was made of it", where=self.model.source,
