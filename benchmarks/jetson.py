@@ -52,6 +52,10 @@ PUBLISHED = (
 )
 """No measurement of BERT-base on an Orin was found, nor of MobileNetV2: BERT-large and Xavier stand in."""
 _TECHNIQUES = {"int8": "static-int8+float16", "fp16": "float16"}
+_SOLVER = 10.0
+"""Seconds that a solver has for one program: types that need Casts between them make hard ones."""
+_SEARCH, _PATIENCE = 60.0, 1800.0
+"""Seconds of a compilation, and of all for one model: what random weights lose is not worth measuring for long."""
 _LAYERS = 24
 """Of BERT-large; one is built, and counted so often."""
 
@@ -113,7 +117,16 @@ def predict(name: str, form: str, targets: Sequence[str]) -> list[float]:
             output = Path(folder) / "made.onnx"
             passes = f"canonicalize,inline,canonicalize,fold,simplify,compress{{only={_TECHNIQUES[form]}}}"
             # The weights are random: whatever is lost, the form that was published is what is priced.
-            tcc.compile(original, passes=passes, target=target, calibration=feeds, max_loss=1.0, output=output)
+            tcc.compile(
+                original,
+                passes=passes,
+                target=target,
+                calibration=feeds,
+                max_loss=1.0,
+                seconds=_SOLVER,
+                time_limit=_SEARCH,
+                output=output,
+            )
             made = frontends.load(output)
             annotate(made)
             repeated = _LAYERS if name == "bert_large" else 1
@@ -132,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{'model':14} {'form':5} {'target':22} {'published':>10} {'predicted':>10} {'ratio':>6}  source")
     for model, form in dict.fromkeys((p.model, p.form) for p in chosen):
         wanted = [p for p in chosen if (p.model, p.form) == (model, form)]
-        answer = children.call("benchmarks.jetson:predict", model, form, [p.target for p in wanted])
+        answer = children.call("benchmarks.jetson:predict", model, form, [p.target for p in wanted], seconds=_PATIENCE)
         if answer.problem:
             failed = True
             print(f"{model:14} {form:5} {answer.problem}")
