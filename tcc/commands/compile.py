@@ -279,7 +279,7 @@ def _check_report(path: Path, others: list[Path]) -> None:
         from tcc.report import html
 
         html.require()
-    from tcc.compiler.shipping import require_writable
+    from tcc.compiler.placing import require_writable
 
     require_writable(path, others)
     if any(path.resolve() == other.resolve() for other in others):

@@ -20,8 +20,8 @@ from tcc.compiler import (
     levels,
     lowering,
     measuring,
+    placing,
     provenance,
-    shipping,
     sizing,
     warnings,
 )
@@ -67,8 +67,8 @@ class Compilation(Request):
         self._check_arguments()
         model = frontends.load(self.source)
         if self.output is not None:
-            shipping.require_writable(self.output, model.files)
-        with shipping.workspace(self.output) as folder:
+            placing.require_writable(self.output, model.files)
+        with placing.workspace(self.output) as folder:
             self.diagnostics += [*_target_notes(self.target), *model.notes]
             original = Snapshot.of(model)
             sizing.require_known(original, self.symbols)
@@ -112,7 +112,7 @@ class Compilation(Request):
             message = f"the loss budget is {self.budgets.loss:g}, should be between 0 and 1"
             raise fail(Exit.USAGE, "E0238", message, help="write 1% or 0.01")
         if self.output is not None and isinstance(self.source, str | Path):
-            shipping.require_writable(self.output, [Path(self.source)])
+            placing.require_writable(self.output, [Path(self.source)])
 
     def _samples(self, model: Model, original: Snapshot) -> tuple[Mapping[str, Any], ...] | None:
         """The calibration data."""
@@ -194,7 +194,7 @@ class Compilation(Request):
         files = emitting.publish(made, self.output)
         for entry, form in front if self.output is not None else ():
             assert self.output is not None
-            files += shipping.publish(form.files, self.output.with_name(entry["file"]))
+            files += placing.publish(form.files, self.output.with_name(entry["file"]))
         return files
 
     def _ship(

@@ -12,7 +12,7 @@ import onnx_ir
 
 from tcc import backends, frontends
 from tcc.backends import Artefact, Backend, Settings
-from tcc.compiler import fixing, shipping
+from tcc.compiler import fixing, placing
 from tcc.compiler.request import Request
 from tcc.compiler.shipping import Shipped
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
@@ -243,4 +243,4 @@ def publish(files: Sequence[Path], output: Path | None) -> tuple[Path, ...]:
     if output is None:
         return ()
     name = files[0].name
-    return shipping.publish(files, output if output.resolve().name == name else output.with_name(name))
+    return placing.publish(files, output if output.resolve().name == name else output.with_name(name))

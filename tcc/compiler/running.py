@@ -14,7 +14,7 @@ from tcc import backends
 from tcc.backends import Backend
 from tcc.compiler import warnings
 from tcc.compiler.data import load
-from tcc.compiler.shipping import require_writable
+from tcc.compiler.placing import require_writable
 from tcc.diagnostics import Diagnostic, Exit, TccError, fail
 
 

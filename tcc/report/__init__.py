@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tcc.cost_models import energy
 from tcc.diagnostics import Diagnostic
-from tcc.ir.model import Model
-from tcc.passes import _pricing
 
 if TYPE_CHECKING:
     from tcc.ir.equality import Comparison
+    from tcc.ir.model import Model
     from tcc.ir.types import TensorType
     from tcc.passes.manager import Record
     from tcc.targets import Target
@@ -63,11 +61,16 @@ def predicted_seconds(
     The model's values have their types where they are known (``tcc.ir.inference.annotate``); ``known`` has further
     ones by name.
     """
+    from tcc.passes import _pricing  # a report that was made is shown without what prices models
+
     return _pricing.predicted_seconds(model, target, symbols, known)
 
 
 def predicted_joules(model: Model, target: Target, symbols: Mapping[str, int]) -> float:
     """The energy of a run as ``tcc.cost_models.energy`` estimates it: it compares programs, a meter shows more."""
+    from tcc.cost_models import energy
+    from tcc.passes import _pricing
+
     return sum(_pricing.predicted_seconds(model, priced, symbols) for priced in energy.in_joules(target))
 
 
