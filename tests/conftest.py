@@ -14,6 +14,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 settings.register_profile("tcc", derandomize=True, deadline=None)
 settings.load_profile("tcc")
 
+# Tests compile: a result that an earlier run of them kept would test nothing.
+os.environ["TCC_REUSE"] = "0"
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:

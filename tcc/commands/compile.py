@@ -16,9 +16,12 @@ from tcc.diagnostics import Exit, fail
 
 if TYPE_CHECKING:
     from tcc.compiler.result import Result
+    from tcc.compiler.reuse import Reuse, Taken
     from tcc.passes.manager import Instrument
 
 _PAGES = (".html", ".htm")
+_SHOWN = ("verbose", "quiet", "diagnostics", "color", "report", "config", "save_config", "no_reuse")
+"""Options that change what is shown, not what is made."""
 _FILES = "Arguments may also stand in a file: tcc @file."
 DESCRIPTION = """\
 Compile a trained ONNX model into a smaller, faster one for a named target, and verify it.
@@ -81,6 +84,9 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         help=f"what to write: {', '.join(backends.kinds())} (default: onnx)",
     )  # fmt: skip
     group.add_argument("--dry-run", action="store_true", help="do everything, write nothing")
+    group.add_argument(
+        "--no-reuse", action="store_true", help="compile anew, although nothing has changed since the same compilation"
+    )
 
 
 def _add_loss(group: argparse._ArgumentGroup) -> None:
@@ -182,7 +188,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         _check_report(arguments.report, [path for path in (arguments.input, output) if path is not None])
     printer = Printer(arguments.diagnostics == "json", arguments.color, arguments.verbose)
-    result = _compile(arguments, output, printer)
+    reuse = _reuse(arguments, output)
+    result = (reuse and reuse.take()) or _compile(arguments, output, printer, reuse)
     shown = [d for d in result.diagnostics if d.severity != "note" or not arguments.quiet]
     printer.show(shown)
     if arguments.report is not None:
@@ -198,11 +205,38 @@ def run(arguments: argparse.Namespace) -> int:
     return int(Exit.DONE)
 
 
-def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printer) -> Result:
+def _reuse(arguments: argparse.Namespace, output: Path | None) -> Reuse | None:
+    """Where the result of this compilation would be kept; None where it is asked for anew, or is not all in files."""
+    data = [_data(text) for text in (arguments.calib, arguments.eval, arguments.inputs) if text is not None]
+    apart = (
+        arguments.no_reuse or arguments.verbose or arguments.print_ir_after is not None or arguments.pareto
+        or arguments.emit != "onnx" or arguments.scheduler != "local" or arguments.metric not in ("", "top1")
+    )  # fmt: skip
+    if apart or output is None or None in data or not arguments.input.is_file():
+        return None
+    from tcc.compiler.reuse import Reuse
+
+    asked = {name: value for name, value in vars(arguments).items() if name not in _SHOWN}
+    asked |= {"report": arguments.report is not None, "inputs": str(arguments.inputs), "input": "", "output": ""}
+    return Reuse(arguments.input, output, asked, [path for path in data if path is not None and path != Path()])
+
+
+def _data(text: str | Path) -> Path | None:
+    """The file or folder of data; an empty path for generated data, None for what Python computes."""
+    name = str(text)
+    if name.startswith("synthetic:"):
+        return Path()
+    path = Path(name.removeprefix("images:").partition(",")[0] if name.startswith("images:") else name)
+    return path if path.exists() else None
+
+
+def _compile(
+    arguments: argparse.Namespace, output: Path | None, printer: Printer, reuse: Reuse | None = None
+) -> Result:
     import tcc
 
     with ExitStack() as stack:
-        return tcc.compile(
+        result = tcc.compile(
             arguments.input,
             arguments.level,
             arguments.target,
@@ -230,6 +264,9 @@ def _compile(arguments: argparse.Namespace, output: Path | None, printer: Printe
             emit=arguments.emit,
             explain=_asked(arguments),
         )
+    if reuse is not None:
+        reuse.keep(result)
+    return result
 
 
 def _asked(arguments: argparse.Namespace) -> list[str]:
@@ -288,7 +325,7 @@ def _check_report(path: Path, others: list[Path]) -> None:
         )
 
 
-def _write_report(path: Path, result: Result) -> None:
+def _write_report(path: Path, result: Result | Taken) -> None:
     from tcc import report
     from tcc.ir.saving import replacing
     from tcc.report import html

@@ -100,8 +100,8 @@ class Compilation(Request):
             made["measured"] = _measured(outcome, latency, time.perf_counter() - started)
             made["pareto"] = [entry for entry, _ in front]
             files = self._publish(shipped.files if emitted is None else emitted.files, front)
-        plain = report.plain(made)
-        return Result(shipped.model, outcome.records, tuple(self.diagnostics), plain, files, shipped.verbatim)
+        given = outcome.records, tuple(self.diagnostics), report.plain(made), files, shipped.verbatim
+        return Result(shipped.model, *given, read=tuple(model.files))
 
     def _check_arguments(self) -> None:
         if self.emit != emitting.ONNX:

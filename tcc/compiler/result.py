@@ -29,6 +29,7 @@ class Result:
         report: the report of a compilation, plain JSON values; empty for a run of passes.
         files: what a compilation wrote; empty where no output was asked for.
         verbatim: the input's own file, where that is the result.
+        read: the files that the input was read from.
     """
 
     model: Model
@@ -37,6 +38,7 @@ class Result:
     report: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     verbatim: Path | None = None
+    read: tuple[Path, ...] = ()
 
     def save(self, path: str | Path, *, external_data: bool | None = None) -> tuple[Path, ...]:
         """Write the model atomically and return the files written; see ``Model.save``, which raises the same."""
