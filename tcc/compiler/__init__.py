@@ -143,7 +143,7 @@ class PassManager:
         original = Snapshot.of(model)
         data = None if self.calibration is None else tuple(self.calibration)
         context = Context(target, dict(self.symbols), calibration=data)
-        verifier = Verifier(original, symbols=self.symbols) if self.verify else None
+        verifier = Verifier(original, symbols=self.symbols, samples=data or ()) if self.verify else None
         done = run_passes(model, passes, context, original=original, verifier=verifier, instruments=self.instruments)
         return Result(done.model, done.records, (*model.notes, *done.diagnostics))
 

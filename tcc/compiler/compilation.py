@@ -74,7 +74,7 @@ class Compilation(Request):
             sizing.require_known(original, self.symbols)
             facts = report.Facts.of(model, _size(self.source, model))
             samples = self._samples(model, original)
-            verifier = self._verifier(model, original)
+            verifier = self._verifier(model, original, samples or ())
             runs = samples and divided(model, samples)
             # No loss at all is a promise about all of the data, not an estimate for other data.
             fitted, held = held_out(runs) if self.budgets.loss else (runs, runs or ())
@@ -154,13 +154,13 @@ class Compilation(Request):
             raise fail(Exit.DATA, "E0610", "the evaluation data has no labels", help=advice)
         return read
 
-    def _verifier(self, model: Model, original: Snapshot) -> Verifier | None:
+    def _verifier(self, model: Model, original: Snapshot, samples: Feeds) -> Verifier | None:
         if not self.verify:
             self.diagnostics.append(Diagnostic("W0701", "unverified: verification is off", original.source))
             return None
         if isinstance(self.inputs, str | Path):
             return Verifier(original, data.whole(self.inputs, model), self.symbols)
-        return Verifier(original, tuple(self.inputs or ()), self.symbols)
+        return Verifier(original, tuple(self.inputs or ()), self.symbols, samples)
 
     def _front(
         self,
