@@ -1,4 +1,7 @@
-"""Takes models through every back end: supported, fell back and why, failed and why; parity and latency."""
+"""Takes models through every back end: supported, fell back and why, failed and why; parity and latency.
+
+What is done is kept in build/backends.jsonl: a run that was stopped goes on.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import children, models
+from benchmarks.journal import Journal
 from tcc import backends
 from tcc.compiler import levels
 
@@ -120,14 +124,17 @@ def _ratio(backend: Any, artefact: Path, source: Path, feed: Mapping[str, Any]) 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; 1 where tcc fails or crashes, or a back end's result is shipped that differs."""
+    from benchmarks.corpus import fingerprint
+
     options = _parser().parse_args(argv)
+    journal = Journal("backends", {"compiler": fingerprint()}, options.fresh)
     homes = _homes(options.python or [sys.executable])
     rows: list[dict[str, Any]] = []
     print(f"{'model':40} {'form':7} {'back end':16} {'status':10} {'latency':>8}  parity, or why")
     with tempfile.TemporaryDirectory(prefix="tcc-bench-") as folder:
         for entry in _entries(options.models):
             for form in options.form or _FORMS:
-                for row in _through(entry.text, form, homes, Path(folder)):
+                for row in _through(entry.text, form, homes, Path(folder), journal):
                     rows.append(row)
                     _print(row)
     if options.json:
@@ -142,10 +149,15 @@ def _entries(patterns: Sequence[str]) -> list[models.Entry]:
     return exact or models.entries(("zoo", "topologies") if patterns else ("zoo",), patterns)
 
 
-def _through(text: str, form: str, homes: Mapping[str, str], folder: Path) -> Iterator[dict[str, Any]]:
+def _through(
+    text: str, form: str, homes: Mapping[str, str], folder: Path, journal: Journal
+) -> Iterator[dict[str, Any]]:
     """One model in one form through every back end; compiled once for each target and newest opset."""
     made: dict[tuple[str, int], tuple[Path, children.Answer]] = {}
     for name, python in homes.items():
+        if (known := journal.find(text, form, name)) is not None:
+            yield known
+            continue
         backend = backends.backend(name)
         key = target_of(backend.emits), min(backend.opset, _NEWEST)
         if key not in made:
@@ -159,7 +171,8 @@ def _through(text: str, form: str, homes: Mapping[str, str], folder: Path) -> It
         answer = prepared
         if not prepared.problem:
             answer = children.call("benchmarks.backends:judge", text, name, str(path), python=python, memory_bytes=0)
-        yield row | (answer.value if not answer.problem else {"status": "tcc failed", "why": answer.problem})
+        row |= answer.value if not answer.problem else {"status": "tcc failed", "why": answer.problem}
+        yield journal.add(row, text, form, name)
 
 
 def _homes(pythons: Sequence[str]) -> dict[str, str]:
@@ -199,6 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--python", action="append", help="an interpreter that has some of the back ends; several may be given"
     )
+    parser.add_argument("--fresh", action="store_true", help="do again what an unchanged tcc has already done")
     parser.add_argument("--json", type=Path, help="write the rows")
     return parser
 

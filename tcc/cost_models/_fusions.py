@@ -6,7 +6,7 @@ import functools
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from tcc.targets import schema
 from tcc.targets.target import FrozenMapping
 
 if TYPE_CHECKING:
+    from tcc.ir.types import TensorType
     from tcc.targets import Target
 
 FOLDER = Path(__file__).parent / "fusions"
@@ -33,12 +34,26 @@ class Term:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A tree of operators that runs as one kernel, on the classes that ``operands`` name; terms are numbered."""
+    """A tree of operators that runs as one kernel, on the classes that ``operands`` name; terms are numbered.
+
+    Where they are stated, the first operand is of one of ``types`` with at most ``columns`` along its last axis, and
+    the target is one of ``processors``.
+    """
 
     kernel: str
     operands: tuple[str, ...]
     terms: tuple[Term, ...]
     root: int
+    types: frozenset[str] = frozenset()
+    columns: int = 0
+    processors: frozenset[str] = frozenset()
+
+    def suits(self, first: TensorType | None) -> bool:
+        """Whether a tensor may be the first operand."""
+        if self.types and (first is None or first.dtype not in self.types):
+            return False
+        last = None if first is None or not first.shape else first.shape[-1]
+        return not self.columns or (isinstance(last, int) and last <= self.columns)
 
     @staticmethod
     def parse(kernel: str, operands: str, text: str) -> Pattern:
@@ -102,6 +117,17 @@ class Regions:
 
 
 @dataclass(frozen=True)
+class Pointwise:
+    """Elementwise ``operators`` of which any chain is one kernel, and the operators ``into`` whose kernel it goes.
+
+    A chain goes into the kernel before it where it reads nothing else but numbers.
+    """
+
+    operators: frozenset[str]
+    into: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Fusions:
     """The quantised kernels of one back end.
 
@@ -114,6 +140,7 @@ class Fusions:
     ``epilogues``, ``affine`` maps by constants and ``sums`` are computed while an operator's result is written;
     ``patterns`` run as one kernel, the largest first. ``costs`` are what kernels were measured to take; the roofline
     alone prices the others. ``regions`` are for back ends that compile kernels themselves, whose tiles are chosen.
+    ``pointwise`` is for those that run any chain of elementwise operators as one kernel.
     """
 
     source: str
@@ -134,6 +161,7 @@ class Fusions:
     patterns: tuple[Pattern, ...]
     costs: FrozenMapping[Cost]
     regions: Regions | None = None
+    pointwise: Pointwise | None = None
 
 
 _NAMES = schema.mapping(schema.text)
@@ -146,17 +174,28 @@ _CHECK = schema.table({
     "optional": schema.mapping(schema.counts),
     "epilogues": schema.mapping(schema.texts), "affine": schema.mapping(schema.texts),
     "sums": schema.mapping(schema.texts),
-    "patterns": schema.mapping(schema.table({"operands": schema.text, "match": schema.texts})),
+    "patterns": schema.mapping(schema.table(
+        {"operands": schema.text, "match": schema.texts},
+        {"types": schema.dtypes, "columns": schema.count, "processors": schema.texts},
+    )),
 }, {
     "costs": schema.mapping(schema.table({}, {field.name: schema.rate for field in fields(Cost)})),
     "regions": schema.table({"anchors": schema.texts, "elementwise": schema.mapping(schema.rate)}),
+    "pointwise": schema.table({"operators": schema.texts, "into": schema.texts}),
 })  # fmt: skip
 
 
 def fusions_of(target: Target) -> Fusions:
-    """The table of the first of the target's back ends that has one."""
+    """The table of the first of the target's back ends that has one, without what its processor does not run."""
     there = {path.stem for path in FOLDER.glob("*.toml")}
-    return read(next((name for name in target.backends if name in there), DEFAULT))
+    return _on(next((name for name in target.backends if name in there), DEFAULT), target.processor)
+
+
+@functools.cache
+def _on(name: str, processor: str) -> Fusions:
+    found = read(name)
+    patterns = tuple(p for p in found.patterns if not p.processors or processor in p.processors)
+    return replace(found, patterns=patterns)
 
 
 @functools.cache
@@ -190,7 +229,12 @@ def _build(contents: Mapping[str, Any]) -> Fusions:
         patterns=tuple(
             sorted(
                 (
-                    Pattern.parse(kernel, table["operands"], text)
+                    replace(
+                        Pattern.parse(kernel, table["operands"], text),
+                        types=frozenset(table.get("types", ())),
+                        columns=table.get("columns", 0),
+                        processors=frozenset(table.get("processors", ())),
+                    )
                     for kernel, table in contents["patterns"].items()
                     for text in table["match"]
                 ),
@@ -198,7 +242,12 @@ def _build(contents: Mapping[str, Any]) -> Fusions:
             )
         ),
         regions=_regions(contents.get("regions")),
+        pointwise=_pointwise(contents.get("pointwise")),
     )
+
+
+def _pointwise(table: Mapping[str, Any] | None) -> Pointwise | None:
+    return None if table is None else Pointwise(frozenset(table["operators"]), frozenset(table["into"]))
 
 
 def _regions(table: Mapping[str, Any] | None) -> Regions | None:

@@ -153,6 +153,12 @@ def each_input(cost: float) -> Callable[[Node], float]:
     return lambda node: cost * node.input(0).elements
 
 
+def chain(node: Node) -> float:
+    """Two operations for each result and each of the operators that ``count`` says a kernel runs in a chain."""
+    count = node.attributes.get("count", 1)
+    return 2.0 * node.results * (count if isinstance(count, int) else 1)
+
+
 def window(node: Node) -> float:
     """One operation for each position of the window and each result."""
     return float(node.results * _kernel(node))
@@ -225,6 +231,7 @@ COUNTS: dict[str, Count] = {
     **_all("Add Sub Mul Neg Abs Max Min Mean Sum Relu Sign Floor Ceil Not And Or Xor Equal Less Greater LessOrEqual "
            "GreaterOrEqual IsNaN IsInf Cast CastLike BitShift BitwiseAnd BitwiseOr BitwiseXor BitwiseNot",
            Count(each_result(1), STREAMING)),
+    **_all("PointWise", Count(chain, STREAMING)),
     **_all("Resize Upsample GridSample RoiAlign AffineGrid", Count(each_result(8), SCATTERED)),
     **_all("TopK Unique NonMaxSuppression", Count(selection, SCATTERED)),
     **_all("Transpose DepthToSpace SpaceToDepth ScatterElements ScatterND Scatter OneHot ReverseSequence Compress "

@@ -140,6 +140,8 @@ class Fused:
                 if c in inner or c in ends:
                     continue
                 for inside, bound in self._match(pattern, pattern.root, c, {}):
+                    if not pattern.suits(self.around.frozen.classes[bound[pattern.operands[0]]].kind):
+                        continue
                     within = set(inside) - {c}
                     if within & (inner | ends.keys()) or not all(self._is_private(i, {c} | within) for i in within):
                         continue

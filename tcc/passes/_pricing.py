@@ -19,6 +19,7 @@ from tcc.ir.types import TensorType
 from tcc.passes._fused import Fused
 from tcc.passes._kernel_tiles import KernelTiles, tiles_of
 from tcc.passes._neighbours import Neighbours
+from tcc.passes._pointwise import Chain, Chains
 from tcc.passes._quantized import Quantized
 
 if TYPE_CHECKING:
@@ -58,12 +59,33 @@ class Pricing:
     instead: Mapping[int, Collection[int]] = field(default_factory=dict)
     _quantized: Quantized = field(init=False, repr=False)
     _fused: Fused = field(init=False, repr=False)
+    _chains: Chains | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         around = Neighbours(self.frozen, self.needed, self.operator, self.value)
         fusions = fusions_of(self.prices.target)
         self._quantized = Quantized(around, fusions)
         self._fused = Fused(around, fusions, self.whole)
+        found = fusions.pointwise if self.whole else None
+        self._chains = None if found is None else Chains(around, found, self._is_taken)
+
+    def _is_taken(self, c: int, node: ENode) -> bool:
+        """Whether a node that stands among elementwise ones is part of another kernel all the same."""
+        if self.is_folded(node) or self._fused.is_free(c, node) or self._fused.joined(c) is not None:
+            return True
+        around, table = self._quantized.around, self._quantized.fusions.pointwise
+        assert table is not None
+        if self.operator(node) == "DequantizeLinear":
+            # Where a product reads it, too, each of its readers takes the integers.
+            readers = [self.operator(user) for _, user in around.readers(c)]
+            return not readers or not table.operators.issuperset(readers)
+        if not self._quantized.is_free(c, node):
+            return False
+        # What is free behind an integer sum is free because it belongs to its kernel, which is a chain here.
+        return not any(
+            self.operator(maker) in table.operators and not self._is_taken(m, maker)
+            for m, maker in around.makers(node.inputs[0])
+        )
 
     def operator(self, node: ENode) -> str:
         """The ONNX name of an e-node."""
@@ -100,6 +122,9 @@ class Pricing:
             return self._alone(c, node, constants)
         if c in self.instead and self.operator(node) in RUN_ON_CONSTANTS and self._is_held(node.inputs[0]):
             return self._as_weight(c, node)
+        if self._chains is not None and (self._chains.is_inner(c) or self._chains.chain(c) is not None):
+            chain = self._chains.chain(c)
+            return self.prices.folded if chain is None else self._in_chain(c, chain)
         owed = 0.0
         if not self._quantized.is_empty:
             if self._quantized.is_free(c, node):
@@ -110,6 +135,16 @@ class Pricing:
             for i, other in self._quantized.owed(c, node):
                 owed += self._alone(i, other, [False] * len(other.inputs))
         return (self.prices.folded if self._fused.is_free(c, node) else self._joined(c, node, constants)) + owed
+
+    def _in_chain(self, c: int, chain: Chain) -> float:
+        """What several elementwise operators take as one kernel."""
+        if chain.absorbed:
+            return self.prices.folded
+        kinds = [self.frozen.classes[i].kind for i in chain.inputs]
+        flags = [self._is_held(i) for i in chain.inputs]
+        return self.prices.price(
+            "PointWise", {"count": chain.count}, kinds, [self.frozen.classes[c].kind], flags
+        ).seconds
 
     def _is_held(self, c: int) -> bool:
         """Whether a class is a constant when the model runs."""
@@ -146,6 +181,10 @@ class Pricing:
 
     def kernel(self, c: int, node: ENode) -> str | None:
         """The name of the kernel that a node begins; None where it is a part of another one, or folded."""
+        if self._chains is not None and (chain := self._chains.chain(c)) is not None:
+            return None if chain.absorbed else "PointWise"
+        if self._chains is not None and self._chains.is_inner(c):
+            return None
         if self.is_folded(node) or self._quantized.is_free(c, node) or self._fused.is_free(c, node):
             return None
         joined = self._fused.joined(c)
