@@ -34,7 +34,8 @@ def _same(a: Dimension, b: Dimension) -> bool:
 def attributes_of(query: str, keys: str, values: str, softmax: str, scale: str) -> str:
     """Attention's attributes for ``Softmax(scale Q Kt) V`` with Q, Kt and V of these types, declined where it is none.
 
-    Batch and heads are two dimensions that all three share, so that nothing is broadcast; softmax runs over the last.
+    Batch and heads are two dimensions that all three share, or keys and values have one head that all queries share, so
+    that no other thing is broadcast; softmax runs over the last.
     Declined too where a score sums up very many products, as between an image's channels: sums of thousands in another
     order differ by more than such a softmax forgives.
     """
@@ -42,7 +43,7 @@ def attributes_of(query: str, keys: str, values: str, softmax: str, scale: str) 
     q, k, v = shapes
     if q is None or k is None or v is None or attributes.parse(softmax).get("axis", -1) not in {-1, _RANK - 1}:
         return DECLINED
-    if not all(_same(q[axis], other[axis]) for axis in (0, 1) for other in (k, v)):
+    if not all(_same(q[0], other[0]) for other in (k, v)) or not (_same(q[1], k[1]) or k[1] == 1) or k[1] != v[1]:
         return DECLINED
     if not isinstance(q[1], int) or not isinstance(q[3], int) or not isinstance(v[3], int) or q[3] > LONGEST:
         return DECLINED

@@ -58,7 +58,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, m: Tensor, n: String) -> Tensor:
 def attention_without_mask(
     q: Tensor, k: Tensor, v: Tensor, c: Tensor, a: String, kq: String, kk: String, kv: String, z: String, n: String
 ) -> Rewrites:
-    """Softmax(c Q Kt) V = Attention(Q, K, V) with the scale c, batch and heads the same in all; single precision."""
+    """Softmax(c Q Kt) V = Attention(Q, K, V) with the scale c, heads as many in all or one in K and V; in float32."""
     types = eq(kq).to(kind(q)), eq(kk).to(kind(k)), eq(kv).to(kind(v))
     whole = MatMul(Softmax(MatMul(q, k), a), v)
     yield rewrite(whole).to(
@@ -69,6 +69,29 @@ def attention_without_mask(
         _attention(q, k, v, absent(), n), *types, eq(z).to(known(c)), number.is_positive(z),
         *given(n, attention.attributes_of(kq, kk, kv, a, z)),
     )  # fmt: skip
+
+
+def _choices(t: Tensor, m: Tensor, c: Tensor, x: Tensor, y: Tensor, z: String, w: String) -> Rewrites:
+    """Which choices between two tensors are such masks."""
+    same = form(m, x, SMALL, ALL)
+    # What depends on a chosen number keeps its value, or takes one that hides as much and is not the lowest.
+    numbers = eq(z).to(known(x)), eq(w).to(known(y))
+    yield rule(eq(t).to(Where(c, x, y)), *numbers, attention.is_moderate(z), attention.is_moderate(w)).then(
+        form(t, t, SMALL, ALL)
+    )
+    yield rule(eq(t).to(Where(c, x, y)), *numbers, attention.is_moderate(z), attention.is_lowest(w)).then(
+        form(Where(c, x, literal(LOW)), t, SMALL, ALL)
+    )
+    yield rule(eq(t).to(Where(c, x, y)), *numbers, attention.is_lowest(z), attention.is_moderate(w)).then(
+        form(Where(c, literal(LOW), y), t, SMALL, ALL)
+    )
+    # So does what is chosen where a condition holds, such as a bias of positions.
+    low = eq(z).to(known(y)), attention.is_lowest(z)
+    yield rule(eq(t).to(Where(c, x, y)), same, *low).then(form(Where(c, m, literal(LOW)), t, SMALL, ALL))
+    yield rule(eq(t).to(Where(c, y, x)), same, *low).then(form(Where(c, literal(LOW), m), t, SMALL, ALL))
+    low = eq(z).to(known(y)), attention.is_moderate(z)
+    for chosen, made in ((Where(c, x, y), Where(c, m, y)), (Where(c, y, x), Where(c, y, m))):
+        yield rule(eq(t).to(chosen), same, *low).then(form(made, t, SMALL, ALL))
 
 
 def _masks(t: Tensor, m: Tensor, c: Tensor, d: Tensor, x: Tensor, y: Tensor, a: String, z: String, w: String, k: String,
@@ -84,17 +107,7 @@ def _masks(t: Tensor, m: Tensor, c: Tensor, d: Tensor, x: Tensor, y: Tensor, a: 
     integer = eq(k).to(kind(x)), when.is_integer(k), form(y, y, SMALL, FACTOR)
     for product in (Mul(Cast(x, a), y), Mul(y, Cast(x, a))):
         yield rule(eq(t).to(product), *integer).then(form(t, t, SMALL, ALL))
-    # What depends on a chosen number keeps its value, or takes one that hides as much and is not the lowest.
-    numbers = eq(z).to(known(x)), eq(w).to(known(y))
-    yield rule(eq(t).to(Where(c, x, y)), *numbers, attention.is_moderate(z), attention.is_moderate(w)).then(
-        form(t, t, SMALL, ALL)
-    )
-    yield rule(eq(t).to(Where(c, x, y)), *numbers, attention.is_moderate(z), attention.is_lowest(w)).then(
-        form(Where(c, x, literal(LOW)), t, SMALL, ALL)
-    )
-    yield rule(eq(t).to(Where(c, x, y)), *numbers, attention.is_lowest(z), attention.is_moderate(w)).then(
-        form(Where(c, literal(LOW), y), t, SMALL, ALL)
-    )
+    yield from _choices(t, m, c, x, y, z, w)
     # (1 - flag) times the lowest number, the flag an integer.
     flags = eq(k).to(kind(x)), when.is_integer(k), eq(z).to(known(y)), when.all_equal_to(z, 1)
     flipped = Sub(y, Cast(x, a))

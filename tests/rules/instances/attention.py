@@ -72,6 +72,14 @@ def attention_without_mask__broadcast(draw: Draw) -> onnx.ModelProto:
     return draw.model(draw.node("MatMul", _softmax(draw, _scores(draw, q, k)), v))
 
 
+def attention_without_mask__of_one_head(draw: Draw) -> onnx.ModelProto:
+    """All queries share one head of keys and values, as in multi-query attention."""
+    draw.versions(23)
+    shapes = [[2, 3, 4, 5], [2, 1, 5, 6], [2, 1, 6, 2]]
+    q, k, v = (draw.input(shape, symbols=0.0) for shape in shapes)
+    return draw.model(draw.node("MatMul", _softmax(draw, _scores(draw, q, k)), v))
+
+
 def attention_without_mask__of_pixels(draw: Draw) -> onnx.ModelProto:
     """Channels that attend to each other: a score sums up all pixels."""
     draw.versions(23)
@@ -104,7 +112,11 @@ def _hidden(draw: Draw, shape: tuple[int, ...]) -> np.ndarray:
 def _mask(draw: Draw, sizes: Sizes) -> Value:
     b, h, s, t, _, _ = sizes
     shape = draw.choice(((s, t), (1, s, t), (h, s, t), (1, 1, s, t), (b, 1, s, t), (b, h, s, t), (b, 1, 1, t), (1, t)))
-    form = draw.integer(0, 5)
+    form = draw.integer(0, 6)
+    if form == 6:
+        flags = draw.input_of(_hidden(draw, (b, 1, s, t)), symbols=0.0)
+        bias, low = draw.constant(draw.array((1, h, s, t))), draw.choice((LOWEST, -1e4, 0.5))
+        return draw.node("Where", flags, *draw.shuffled((bias, _scalar(draw, low))))
     if form == 0:
         return draw.constant(draw.array(shape))
     if form == 1:
