@@ -48,11 +48,18 @@ def normal(*shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("chip", [WIDE, NARROW, ARM])
-def test_tiles_fit_the_registers(chip: Processor) -> None:
-    for tile in candidates(1000, chip):
+def test_tiles_that_do_not_fit_the_registers_are_offered_but_never_chosen(chip: Processor) -> None:
+    def registers(tile: Tile) -> int:
         vectors = tile.columns // chip.lanes
-        assert tile.columns % chip.lanes == 0
-        assert tile.rows * vectors + vectors + 1 <= chip.registers
+        return tile.rows * vectors + vectors + 1
+
+    every = list(candidates(1000, chip))
+    assert all(tile.columns % chip.lanes == 0 for tile in every)
+    assert len({registers(tile) > chip.registers for tile in every}) == 2
+    for rows in (1, 7, 16, 49, 197, 784):
+        for columns in (16, 96, 1000):
+            for depth in (64, 512):
+                assert registers(plan((rows,), columns, depth, chip).tile) <= chip.registers
 
 
 def test_what_is_padded_is_paid_for() -> None:
