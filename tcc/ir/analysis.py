@@ -31,6 +31,7 @@ from tcc.ir.language import (
     Cast,
     Clip,
     Concat,
+    Conv,
     Div,
     Einsum,
     Erf,
@@ -40,6 +41,7 @@ from tcc.ir.language import (
     Gather,
     GatherElements,
     Gelu,
+    Gemm,
     HardSigmoid,
     HardSwish,
     LayerNormalization,
@@ -68,6 +70,7 @@ from tcc.ir.language import (
     Tanh,
     Tensor,
     Tensors,
+    Tile,
     Transpose,
     absent,
     cons,
@@ -89,11 +92,13 @@ from tcc.ir.language import (
 from tcc.ir.symbolic import (
     VIEWS,
     concatenated,
+    convolved,
     counted,
     expanded,
     filled,
     flattened,
     joined,
+    repeated,
     reshaped,
     shape_of,
     size_of_symbol,
@@ -191,10 +196,27 @@ def _symbolic_reshape(
     )
 
 
+def _symbolic_tile(
+    t: Tensor, x: Tensor, y: Tensor, a: String, k: String, s: String, n: String
+) -> Iterator[RewriteOrRule]:
+    yield rule(eq(t).to(Tile(x, y, a)), eq(k).to(kind(x)), eq(s).to(known(y)), *given(n, repeated(k, s))).then(
+        set_(kind(t)).to(n)
+    )
+
+
+def _symbolic_convolution(
+    t: Tensor, x: Tensor, w: Tensor, b: Tensor, a: String, k: String, s: String, n: String
+) -> Iterator[RewriteOrRule]:
+    yield rule(eq(t).to(Conv(x, w, b, a)), eq(k).to(kind(x)), eq(s).to(kind(w)), *given(n, convolved(k, s, a))).then(
+        set_(kind(t)).to(n)
+    )
+
+
 SYMBOLIC = {
     "Shape": ruleset(_symbolic_shape), "Range": ruleset(_symbolic_range), "Slice": ruleset(_symbolic_slice),
     "Concat": ruleset(_symbolic_concat), "Flatten": ruleset(_symbolic_flatten),
     "Expand": ruleset(_symbolic_expand), "Reshape": ruleset(_symbolic_reshape),
+    "Tile": ruleset(_symbolic_tile), "Conv": ruleset(_symbolic_convolution),
 }  # fmt: skip
 """Shapes that are put together of sizes and symbols, and the types that follow from them, by operator."""
 
@@ -221,7 +243,11 @@ def moderates(
         yield rule(eq(t).to(made), form(x, x, small, every)).then(form(t, t, small, every))
     yield rule(view(t, x), form(x, x, small, every)).then(form(t, t, small, every))
     yield rule(eq(t).to(Add(x, y)), form(x, x, small, every), form(y, y, small, every)).then(form(t, t, small, every))
-    for product in (MatMul(x, y), Einsum(xs, a)):
+    for shifted in (Add(x, c), Add(c, x)):
+        yield rule(eq(t).to(shifted), form(x, x, small, every), eq(k).to(known(c)), is_moderate(k)).then(
+            form(t, t, small, every)
+        )
+    for product in (MatMul(x, y), Gemm(x, y, c, a), Einsum(xs, a)):
         yield rule(eq(t).to(product), eq(k).to(kind(t)), is_single(k)).then(form(t, t, small, every))
     # What is between 0 and 1 stays moderate under a factor that is.
     yield rule(eq(t).to(Sigmoid(x, a))).then(form(t, t, small, every))

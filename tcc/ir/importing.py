@@ -171,6 +171,7 @@ def _add_node(imported: Imported, tables: Tables, node: onnx_ir.Node) -> None:
         and (operator.several or used in ([], [0]))
         and not (operator.variadic and not inputs)
         and _is_deterministic(node)
+        and not (node.op_type == "BatchNormalization" and plain.get("training_mode", 0))  # has to have all outputs
     )
     if not fits or operator is None or plain is None:
         _add_opaque(imported, node, inputs, used, plain)

@@ -21,10 +21,10 @@ _MOST_BYTES = 1 << 27
 def of(v: onnx_ir.Value) -> tuple[str, ...]:
     """``ALL`` where all elements are moderate, then ``FACTOR`` too, or ``ROWS`` where each row has such an element.
 
-    Only constants of two dimensions and more that a node reads which masks are made with are looked at.
+    Only constants that a node reads which masks are made with are looked at, scalars apart.
     """
     tensor = v.const_value
-    if tensor is None or tensor.dtype.name != "FLOAT" or len(tensor.shape) < 2 or tensor.nbytes > _MOST_BYTES:
+    if tensor is None or tensor.dtype.name != "FLOAT" or not tensor.shape or tensor.nbytes > _MOST_BYTES:
         return ()
     if not any(node.op_type in _READERS for node, _ in v.uses()) or not tensor.size:
         return ()

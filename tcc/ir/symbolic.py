@@ -207,3 +207,34 @@ def flattened(kind: str, attributes: str) -> str:
     axis, sizes = json.loads(attributes).get("axis", 1), [size for size in before.shape if size is not None]
     at = axis if axis >= 0 else axis + len(sizes)
     return str(TensorType(before.dtype, (sums.product(*sizes[:at]), sums.product(*sizes[at:]))))
+
+
+@text_function
+def repeated(kind: str, repeats: str) -> str:
+    """The type of a Tile."""
+    before, times = parse_kind(kind), _entries(repeats)
+    if before is None or before.shape is None or times is None or len(times) != len(before.shape):
+        return DECLINED
+    if not all(sums.never_negative(entry) for entry in times):
+        return DECLINED
+    sizes = zip(before.shape, times, strict=True)
+    return str(TensorType(before.dtype, tuple(None if size is None else sums.product(size, n) for size, n in sizes)))
+
+
+@text_function
+def convolved(kind: str, weights: str, attributes: str) -> str:
+    """The type of a Conv along whose axes a size that is a symbol stays as it is, or nothing is known of it."""
+    before, kernel, options = parse_kind(kind), parse_kind(weights), json.loads(attributes)
+    if before is None or before.shape is None or kernel is None or kernel.shape is None:
+        return DECLINED
+    spatial = len(before.shape) - 2
+    if spatial < 1 or len(kernel.shape) != len(before.shape) or options.get("auto_pad", "NOTSET") != "NOTSET":
+        return DECLINED
+    strides, dilations = options.get("strides", [1] * spatial), options.get("dilations", [1] * spatial)
+    pads = options.get("pads", [0] * (2 * spatial))
+    shape: list[Dimension] = [before.shape[0], kernel.shape[0]]
+    for axis, (size, width) in enumerate(zip(before.shape[2:], kernel.shape[2:], strict=True)):
+        grown = pads[axis] + pads[axis + spatial] - dilations[axis] * (width - 1) if isinstance(width, int) else None
+        shape.append(size if strides[axis] == 1 and grown == 0 else None)
+    # Where all sizes are numbers, ONNX's own inference tells.
+    return str(TensorType(before.dtype, tuple(shape))) if any(isinstance(size, str) for size in shape[2:]) else DECLINED

@@ -13,6 +13,8 @@ from tcc.rewrites._numbers import scalar_of
 
 HIDDEN = -1e4
 """A finite number up to this one, in place of a score, hides it: its exponential is 0 beside any other score's."""
+LEAST_SCALE = 1e-2
+"""A mask's number that hides a score hides one that is scaled by this, scaled itself."""
 LARGEST = 1e30
 LONGEST = 1024
 """Products that a score sums up, at most: no head of queries and keys is as wide."""
@@ -122,6 +124,20 @@ def shrinks(known: str) -> bool:
     """A known scalar is at most one, either sign."""
     found = scalar_of(known)
     return found is not None and abs(found) <= 1
+
+
+@condition
+def is_large_divisor(known: str) -> bool:
+    """A known scalar is at least one, either sign, and finite."""
+    found = scalar_of(known)
+    return found is not None and 1 <= abs(found) < math.inf
+
+
+@condition
+def keeps_hiding(known: str) -> bool:
+    """A known scalar is positive and at most one, but so large that what hid a score hides a scaled one still."""
+    found = scalar_of(known)
+    return found is not None and LEAST_SCALE <= found <= 1
 
 
 def _fits(mask: str, scores: str) -> tuple[TensorType, tuple[Dimension, ...]] | None:

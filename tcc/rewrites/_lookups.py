@@ -95,3 +95,14 @@ def within(outer: str, inner: str, kind: str, indices: str) -> str:
     at = int(attributes.parse(inner).get("axis", 0)) % found.rank
     axis = int(attributes.parse(outer).get("axis", 0)) % rank - at if rank else -1
     return attributes.key_of({"axis": axis} if axis else {}) if 0 <= axis < own.rank else DECLINED
+
+
+@condition
+def picks_rows(attribute_key: str, indices: str) -> bool:
+    """A GatherND of no batches picks by the first axis alone: its indices are vectors of one number."""
+    found = parse_kind(indices)
+    return (
+        not attributes.parse(attribute_key).get("batch_dims", 0)
+        and found is not None
+        and bool(found.shape and found.shape[-1] == 1)
+    )

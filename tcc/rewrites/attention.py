@@ -13,6 +13,7 @@ from tcc.ir.language import (
     Attention,
     Cast,
     Concat,
+    Div,
     Expand,
     MatMul,
     Mul,
@@ -101,8 +102,8 @@ def _masks(t: Tensor, m: Tensor, c: Tensor, d: Tensor, x: Tensor, y: Tensor, a: 
     yield rule(eq(t).to(Pad(x, c, d, y, a)), form(x, x, SMALL, ALL), eq(z).to(known(d)), attention.is_moderate(z)).then(
         form(t, t, SMALL, ALL)
     )
-    shrunk = eq(z).to(known(c)), attention.shrinks(z)
-    yield rule(eq(t).to(Mul(x, c)), form(x, x, SMALL, ALL), *shrunk).then(form(t, t, SMALL, ALL))
+    for shrunk, small in ((Mul(x, c), attention.shrinks(z)), (Div(x, c), attention.is_large_divisor(z))):
+        yield rule(eq(t).to(shrunk), form(x, x, SMALL, ALL), eq(z).to(known(c)), small).then(form(t, t, SMALL, ALL))
     # An integer is below 2 ** 63, so that its product with a number that is a factor is moderate.
     integer = eq(k).to(kind(x)), when.is_integer(k), form(y, y, SMALL, FACTOR)
     for product in (Mul(Cast(x, a), y), Mul(y, Cast(x, a))):
@@ -126,6 +127,22 @@ def _masks(t: Tensor, m: Tensor, c: Tensor, d: Tensor, x: Tensor, y: Tensor, a: 
     yield rule(*triangle, eq(w).to(known(d)), attention.is_later(k, w)).then(form(t, t, SMALL, ROWS))
 
 
+def _scaled_sums(
+    p: Tensor, t: Tensor, s: Tensor, m: Tensor, x: Tensor, c: Tensor, d: Tensor, a: String, ks: String, z: String,
+    w: String,
+) -> Rewrites:  # fmt: skip
+    """Scores that are scaled behind their mask are those that are scaled before, the mask's numbers too."""
+    low = Where(c, literal(ZERO), literal(LOW)), Where(c, literal(LOW), literal(ZERO))
+    scaled = eq(p).to(Softmax(t, a)), eq(w).to(known(d)), eq(ks).to(kind(s)), when.is_single(ks)
+    for total in (Add(s, x), Add(x, s)):
+        yield rule(*scaled, eq(t).to(Mul(total, d)), form(m, x, SMALL, ALL), attention.keeps_hiding(w)).then(
+            masked(t, Mul(s, d), Mul(m, d))
+        )
+    hidden = eq(z).to(known(x)), attention.hides(z), attention.keeps_hiding(w)
+    for chosen, made in ((Where(c, s, x), low[0]), (Where(c, x, s), low[1])):
+        yield rule(*scaled, eq(t).to(Mul(chosen, d)), *hidden).then(masked(t, Mul(s, d), made))
+
+
 @exact(Equality.VALUE, ATTENTION, "Softmax", "MatMul", "Add|Where", first_opset=FIRST)
 def attention_with_mask(
     t: Tensor, s: Tensor, q: Tensor, k: Tensor, v: Tensor, c: Tensor, m: Tensor, d: Tensor, x: Tensor, y: Tensor,
@@ -137,6 +154,7 @@ def attention_with_mask(
     for minus infinity, becomes -1e37: it hides every score up to 1e29 as the lowest does.
     """
     yield from _masks(t, m, c, d, x, y, a, z, w, ks)
+    yield from _scaled_sums(q, t, s, m, x, c, d, a, ks, z, w)
     single = eq(ks).to(kind(s)), when.is_single(ks)
     for total in (Add(s, x), Add(x, s)):
         yield rule(eq(q).to(Softmax(t, a)), eq(t).to(total), form(m, x, SMALL, ALL), *single).then(masked(t, s, m))

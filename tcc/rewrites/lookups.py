@@ -14,12 +14,15 @@ from tcc.ir.language import (
     Clip,
     Equal,
     Gather,
+    GatherND,
     MatMul,
     OneHot,
+    Squeeze,
     Tensor,
     form,
     kind,
     known,
+    literal,
     view,
 )  # fmt: skip
 from tcc.rewrites import _lookups as lookup
@@ -27,6 +30,7 @@ from tcc.rewrites.rule import Equality, exact
 
 Rewrites = Iterator[RewriteOrRule]
 ONNX = "ONNX operator specification"
+LAST = literal('["int64",[1],[-1]]')
 INDEX, ONE = map(String, ("index within", "one where index"))
 """Steps: integers within bounds; a last axis of zeros, with a one at the place of an index within bounds."""
 
@@ -66,3 +70,9 @@ def gather_by_gathered(
     yield rewrite(Gather(Gather(x, i, a), j, b)).to(
         Gather(x, Gather(i, j, n), a), eq(k).to(kind(x)), eq(m).to(kind(i)), *given(n, lookup.within(b, a, k, m))
     )
+
+
+@exact(Equality.BITS, f"{ONNX}, GatherND", "GatherND", first_opset=13)
+def gather_nd_of_rows(x: Tensor, i: Tensor, a: String, k: String) -> Rewrites:
+    """GatherND(x, i) = Gather(x, i) along the first axis for an i that ends in vectors of one index."""
+    yield rewrite(GatherND(x, i, a)).to(Gather(x, Squeeze(i, LAST)), eq(k).to(kind(i)), lookup.picks_rows(a, k))

@@ -155,6 +155,21 @@ def attention_with_mask(draw: Draw) -> onnx.ModelProto:
     return draw.model(draw.node("MatMul", _softmax(draw, scores), v))
 
 
+def attention_with_mask__scaled_behind(draw: Draw) -> onnx.ModelProto:
+    """The masked scores are scaled: by a factor that shrinks them, or by one that is negative or too small."""
+    draw.versions(23)
+    sizes = _sizes(draw)
+    q, k, v = _three(draw, sizes)
+    scores = draw.node("MatMul", q, k)
+    if draw.chance():
+        scores = draw.node("Add", *draw.shuffled((scores, _mask(draw, sizes))))
+    else:
+        flags = draw.input_of(_hidden(draw, (sizes[2], sizes[3])), symbols=0.0)
+        scores = draw.node("Where", flags, *draw.shuffled((scores, _scalar(draw, draw.choice((LOWEST, -1e9, 3))))))
+    factor = _scalar(draw, draw.choice((0.5, 0.125, 0.25, -0.5, 2, 1e-6)))
+    return draw.model(draw.node("MatMul", _softmax(draw, draw.node("Mul", scores, factor)), v))
+
+
 def attention_with_mask__widens(draw: Draw) -> onnx.ModelProto:
     """The mask makes the scores larger."""
     draw.versions(23)

@@ -105,3 +105,27 @@ def gather_by_gathered__other_axis(draw: Draw) -> onnx.ModelProto:
     first, second = draw.choice(((0, 1), (1, 0), (2, 0), (1, 2)))
     y = draw.node("Gather", draw.input((3, 3, 3)), _indices(draw, 3, (3,)), axis=first)
     return draw.model(draw.node("Gather", y, _indices(draw, 3, draw.choice(((), (2,), (3,)))), axis=second))
+
+
+def _rows(draw: Draw, width: int, batches: int | None = None) -> onnx.ModelProto:
+    x = draw.input((3, 4, 2), symbols=0.0)
+    chosen = draw.rng.integers(-3, 3, (3, draw.integer(1, 4), width))
+    i = draw.operand(chosen, constant=draw.chance(0.7))
+    return draw.model(draw.node("GatherND", x, i, batch_dims=batches))
+
+
+def gather_nd_of_rows(draw: Draw) -> onnx.ModelProto:
+    draw.versions(13)
+    return _rows(draw, 1, draw.choice((None, 0)))
+
+
+def gather_nd_of_rows__of_two(draw: Draw) -> onnx.ModelProto:
+    """Indices along two axes."""
+    draw.versions(13)
+    return _rows(draw, 2)
+
+
+def gather_nd_of_rows__of_batches(draw: Draw) -> onnx.ModelProto:
+    """A batch of tensors that each has indices of its own."""
+    draw.versions(13)
+    return _rows(draw, 1, 1)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from egglog import String, rewrite
 
-from tcc.ir.language import Cast, Equal, Gather, MatMul, OneHot, Squeeze, Tensor, Unsqueeze, literal
+from tcc.ir.language import Cast, Equal, Gather, GatherND, MatMul, OneHot, Squeeze, Tensor, Unsqueeze, literal
 from tests.rules.wrong._seeding import Rewrites, seeded
 
 
@@ -29,3 +29,9 @@ def product_with_one_hot__any_places(w: Tensor, i: Tensor, s: Tensor, v: Tensor,
 def gather_by_gathered__any_axis(x: Tensor, i: Tensor, j: Tensor, a: String, b: String) -> Rewrites:
     """The axes may differ."""
     yield rewrite(Gather(Gather(x, i, a), j, b)).to(Gather(x, Gather(i, j), a))
+
+
+@seeded
+def gather_nd_of_rows__of_any_width(x: Tensor, i: Tensor, a: String) -> Rewrites:
+    """The indices may be along several axes, and of batches."""
+    yield rewrite(GatherND(x, i, a)).to(Gather(x, Squeeze(i, literal('["int64",[1],[-1]]'))))
