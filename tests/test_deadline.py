@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tcc
-from tcc.compiler import levels, search
+from tcc.compiler import levels, programs, search
 from tcc.compiler.accuracy import LossOf
 from tcc.compiler.attempts import Attempt, Bench, Branch, attempts
 from tcc.compiler.timing import Timing
@@ -56,7 +56,10 @@ def test_no_time_at_all_leaves_the_exact_program(digits: Path) -> None:
     assert len(noted(result, "N0706")) >= 2, "no branch was tried"
     assert [p["pipeline"] for p in result.report["search"]] == [""]
     assert result.report["accuracy"]["status"] == "unmeasured"
-    assert result.report["verification"]["promise"] == "value"
+    assert result.report["verification"]["promise"] == "bits", "it was not simplified either"
+    (entry,) = [entry for entry in result.report["passes"] if entry["stopped"]]
+    assert entry["stopped"] == ["deadline"]
+    assert "the time limit has come: simplify took the best it had by then" in noted(result, "N0706")
 
 
 def test_the_best_program_so_far_is_taken_and_not_kept(
@@ -142,3 +145,35 @@ def test_losses_are_measured_as_long_as_there_is_time(digits: Path, monkeypatch:
     assert asked
     assert [p["pipeline"] for p in result.report["search"]] == [""]
     assert any("so it is not taken" in message for message in noted(result, "N0706"))
+
+
+def test_what_is_soon_made_counts_where_there_is_no_time_for_more(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = compiled(digits)
+    monkeypatch.setattr(programs, "_MUCH", 0.0)
+    tried: list[bool] = []
+
+    def late(bench: Bench, start: Snapshot, branches: list[Branch], *more: Any) -> list[Attempt]:
+        tried.append(bench.context.calibration is None)
+        if tried[-1]:
+            return attempts(bench, start, branches, *more)
+        note = Diagnostic("N0706", "the time limit has come")
+        return [Attempt(None, note, late=True) for _ in branches]
+
+    def watched(bench: Bench, *more: Any) -> list[Attempt]:
+        tried.append(bench.context.calibration is None)
+        return attempts(bench, *more)
+
+    monkeypatch.setattr(search, "attempts", watched)
+    unhurried = compiled(digits)
+    assert tried[:2] == [True, False]
+    assert unhurried.to_proto() == plain.to_proto(), "where there is time it changes nothing"
+    assert unhurried.report["search"] == plain.report["search"]
+    tried.clear()
+    monkeypatch.setattr(search, "attempts", late)
+    hurried = compiled(digits)
+    assert tried == [True, False, False, False]
+    assert hurried.report["result"]["bytes"] < 0.5 * (digits / "digits.onnx").stat().st_size
+    assert hurried.report["accuracy"]["status"] == "measured"
+    assert noted(hurried, "N0706")

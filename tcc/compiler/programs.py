@@ -19,6 +19,7 @@ from tcc.compiler.search import Point, Search
 from tcc.compiler.speed import HOWEVER_SLOW, MARGIN, SLIGHT, SpeedGate
 from tcc.cost_models.memory import Memory
 from tcc.diagnostics import Diagnostic, Exit, TccError
+from tcc.ir import deadline
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model
 from tcc.ir.problem import BYTES_PRICE
@@ -35,6 +36,10 @@ Feeds = tuple[Mapping[str, Any], ...]
 _TURNS = (0.5, 0.65, 0.75)
 """The parts of the time limit at which the turns of a search end: the first leaves time for less lossy programs, the
 last for measuring and writing what there is."""
+_MUCH = 0.05
+"""The part of the time limit after which, with the exact form made, there may be too little for a search."""
+_CAREFULLY = 0.5
+"""The part of the loss budget for programs that are made without data: it is the data that judge them."""
 _ONE_SIZE = 0.01
 """The part of the input's bytes by which files of one size differ at most."""
 
@@ -242,7 +247,7 @@ class Programs:
             made = self._search = Search(
                 bench, lambda outcome, loss: self._cost(outcome, loss, nbytes), self._timed, asked.budgets,
                 asked.instruments, pool, max(jobs, 1), [asked.share_of_time(part) for part in _TURNS],
-                end=asked.share_of_time(1.0), labelled=self.loss.evaluation is not None,
+                end=asked.share_of_time(1.0), labelled=self.loss.evaluation is not None, quick=self._quick(rest),
             )  # fmt: skip
             made.run(start, branches, suffix)
         try:
@@ -280,6 +285,17 @@ class Programs:
             # Prices of kernels err: the most compressed program may measure faster than it is predicted.
             branches.append(Branch((), tuple(self._smallest(step) for step in rest[:end])))
         return branches, suffix
+
+    def _quick(self, rest: Sequence[Pass]) -> list[Branch]:
+        """What is soon made and likely to pay, where the exact form has taken much of the time: data makes it long."""
+        asked, lossy = self.asked, [step for step in rest if step.promises is Effect.LOSSY]
+        if not (asked.level and self.samples and lossy and deadline.is_over(asked.share_of_time(_MUCH))):
+            return []
+        bounded, known = asked.budgets.nbytes is not None, techniques()
+        names = "+".join(n for n in at_load_time() if offered_for(known[n], asked.objective, bounded=bounded))
+        soonest = [replace(s, techniques=s.techniques or names) if isinstance(s, Compress) else s for s in lossy]
+        thens = [tuple(self._aimed(step, asked.objective) for step in steps) for steps in (soonest, lossy)]
+        return [Branch((), then, _CAREFULLY) for then in thens]
 
     def _aimed(self, step: Pass, objective: str) -> Pass:
         """The pass with this objective; one that was named with its options keeps them."""

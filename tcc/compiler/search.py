@@ -15,7 +15,7 @@ from tcc.diagnostics import Diagnostic, Exit, TccError
 from tcc.ir import deadline
 from tcc.ir.loss import Loss
 from tcc.ir.problem import BYTES_PRICE
-from tcc.passes.base import Pass, silent
+from tcc.passes.base import Pass, Stop, silent
 from tcc.passes.manager import Instrument, Outcome, Snapshot
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Search:
         ends: of the turns, in seconds since the epoch; the bench's own deadline without any.
         end: when measuring losses has to end; what is not measured by then is no program.
         labelled: whether losses are drops of the user's own metric: a distance from the outputs only stands for one.
+        quick: branches that are tried first, without data: their programs count where time is too short for others.
     """
 
     bench: Bench
@@ -88,6 +89,7 @@ class Search:
     ends: Sequence[float] = ()
     end: float = math.inf
     labelled: bool = False
+    quick: Sequence[Branch] = ()
     points: list[Point] = field(default_factory=list)
     original: Cost = field(init=False)
     _input: Outcome = field(init=False, repr=False)
@@ -103,6 +105,7 @@ class Search:
         self.original = self.timed_cost(self._input, self.cost(self._input, 0.0))
         last = start.snapshots[-1]
         self._add_exact(self.extend(start, suffix))
+        quickly = self._quickly(start, suffix)
         shown: tuple[Any, ...] = (self.instruments,) if self.pool is None else ()
         bench = self.bench if self.pool is None else replace(
             self.bench, context=replace(self.bench.context, log=silent)
@@ -122,7 +125,23 @@ class Search:
                     break
             # What had no time at all goes first: what took all of it would do so again.
             waiting = unbegun + again
+        if any(note.code == "N0706" for note in self.notes) or any(map(_is_cut_short, self.points)):
+            self.points += quickly
         return self.points
+
+    def _quickly(self, start: Outcome, suffix: tuple[Pass, ...]) -> list[Point]:
+        """What the ``quick`` branches make, kept apart: where all others come to their end, they change nothing."""
+        if not self.quick:
+            return []
+        known, notes = len(self.points), len(self.notes)
+        context = replace(self.bench.context, calibration=None, judge=None)
+        bench = replace(self.bench, context=context, stages=None)
+        made = attempts(bench, start.snapshots[-1], self.quick, suffix, self.instruments)
+        for branch, done in zip(self.quick, made, strict=False):
+            self._take(start, branch, done, is_last=True)
+        found = self.points[known:]
+        del self.points[known:], self.notes[notes:]
+        return found
 
     def _take(self, start: Outcome, branch: Branch, done: Attempt, *, is_last: bool) -> list[Branch]:
         """Keep what became of a branch; what to try again."""
@@ -248,6 +267,11 @@ class Search:
         found = Point("the input", self._input, None, self.original, timed=True)
         self.points.append(found)
         return found
+
+
+def _is_cut_short(point: Point) -> bool:
+    """Whether a pass took what it had when the time limit came."""
+    return any(Stop.DEADLINE in record.stops for record in point.outcome.records)
 
 
 def _lost_within(outcome: Outcome) -> float:

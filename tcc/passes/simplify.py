@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tcc.cost_models.roofline import Roofline
 from tcc.diagnostics import Exit, TccError
-from tcc.ir import emission, heap, importing
+from tcc.ir import deadline, emission, heap, importing
 from tcc.ir.conversion import ConversionError
 from tcc.ir.declining import Declining
 from tcc.ir.derivation import Recorder
@@ -76,6 +76,8 @@ class Simplify(Pass):
             return PassResult(
                 model, changed=False, facts={"declined": "the model uses no operator of the default domain"}
             )
+        if deadline.is_over(context.deadline):
+            return PassResult(model, changed=False, facts={"declined": "no time"}, stops=frozenset({Stop.DEADLINE}))
         found = annotate(model)
         price = Roofline(context.target, with_made_up(model, context.symbols))
         records: list[dict[str, Any]] = []
