@@ -117,3 +117,49 @@ def test_attention_behind_convolutions_of_any_length_is_recognised() -> None:
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     feeds = {"x": rng.standard_normal((2, 8, 5)).astype(np.float32), "seen": rng.random((2, 1, 5, 5)) < 0.7}
     assert "Attention" in check(proto, feeds, 2)
+
+
+@pytest.mark.parametrize("size", [4, 12, 100])
+def test_constants_of_equal_content_are_one(size: int) -> None:
+    """What two layers do with a mask is done once, although each has constants of its own."""
+    values = np.random.default_rng(2).standard_normal(size).astype(np.float32)
+    tensors = [numpy_helper.from_array(values, name) for name in ("first", "second")]
+    nodes = [
+        helper.make_node("Mul", ["x", "first"], ["a"]),
+        helper.make_node("Sigmoid", ["a"], ["p"]),
+        helper.make_node("Mul", ["x", "second"], ["b"]),
+        helper.make_node("Sigmoid", ["b"], ["q"]),
+        helper.make_node("Concat", ["p", "q"], ["y"], axis=0),
+    ]
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [n, size]) for name, n in (("x", 3), ("y", 6)))
+    graph = helper.make_graph(nodes, "twins", [x], [y], tensors)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    found = check(proto, {"x": np.random.default_rng(3).standard_normal((3, size)).astype(np.float32)}, 1)
+    assert sorted(found) == ["Concat", "Mul", "Sigmoid"]
+
+
+def test_places_of_what_is_not_zero_are_folded() -> None:
+    """An exporter's indices of a strided view: the places of ones, which shape inference cannot count."""
+    one = helper.make_attribute("value", numpy_helper.from_array(np.array([1], np.int64)))
+    nodes = [
+        helper.make_node("ConstantOfShape", ["length"], ["ones"]),
+        helper.make_node("NonZero", ["ones"], ["places"]),
+    ]
+    nodes[0].attribute.append(one)
+    nodes += [
+        helper.make_node("Reshape", ["places", "column"], ["rows"]),
+        helper.make_node("Reshape", ["places", "row"], ["columns"]),
+        helper.make_node("Add", ["rows", "columns"], ["indices"]),
+        helper.make_node("Gather", ["x", "indices"], ["windows"]),
+        helper.make_node("Shape", ["windows"], ["shape"]),
+        helper.make_node("Expand", ["windows", "shape"], ["y"]),
+    ]
+    tensors = [
+        numpy_helper.from_array(np.array(value), name)
+        for name, value in (("length", [3]), ("column", [-1, 1]), ("row", [1, -1]))
+    ]
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [5])
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [3, 3])
+    graph = helper.make_graph(nodes, "windows", [x], [y], tensors)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert check(proto, {"x": np.arange(5, dtype=np.float32)}, 1) == ["Gather"]

@@ -112,12 +112,12 @@ def import_graph(graph: onnx_ir.Graph, found: Annotation) -> Imported:
 
 
 def _twins(graph: onnx_ir.Graph) -> dict[onnx_ir.Value, onnx_ir.Value]:
-    """Large initialisers with the same content as an earlier one, with that one."""
+    """Initialisers with the same content as an earlier one, with that one; where the content is known, that tells."""
     groups: dict[tuple[object, ...], list[onnx_ir.Value]] = {}
     twins: dict[onnx_ir.Value, onnx_ir.Value] = {}
     for v in graph.initializers.values():
         tensor = v.const_value
-        if tensor is None or tensor.size <= facts.LARGEST_KNOWN or tensor.dtype == onnx_ir.DataType.STRING:
+        if tensor is None or tensor.dtype == onnx_ir.DataType.STRING or _known(tensor):
             continue
         content = tensor.numpy()
         # The first bytes tell nearly all different weights apart without reading the rest.
@@ -129,6 +129,11 @@ def _twins(graph: onnx_ir.Graph) -> dict[onnx_ir.Value, onnx_ir.Value]:
         else:
             twins[v] = first
     return twins
+
+
+def _known(tensor: onnx_ir.TensorProtocol) -> str:
+    """The text of a small tensor's value; empty where it is no fact."""
+    return facts.known_text(tensor.numpy()) if tensor.size <= facts.LARGEST_KNOWN else ""
 
 
 def _same_bytes(v: onnx_ir.Value, content: np.ndarray) -> bool:
@@ -153,7 +158,7 @@ def _add_constant(tables: Tables, number: int, v: onnx_ir.Value) -> None:
     tensor = v.const_value
     assert tensor is not None
     tables.add("constant", number)
-    if tensor.size <= facts.LARGEST_KNOWN and (text := facts.known_text(tensor.numpy())):
+    if text := _known(tensor):
         tables.add("known", number, text)
     if found := structures.structure_of(tensor):
         tables.add("structure", number, found)

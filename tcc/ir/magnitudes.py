@@ -14,7 +14,21 @@ LARGEST = 1e30
 ALL, ROWS, FACTOR = "all", "rows", "factor"
 LARGEST_FACTOR = 1e10
 """Its product with any integer of 64 bits is below ``LARGEST``."""
-_READERS = frozenset({"Mul", "Add", "Gather", "Where", "Unsqueeze", "Reshape", "Expand", "Slice"})
+_READERS = frozenset(
+    {
+        "Mul",
+        "Add",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Where",
+        "Unsqueeze",
+        "Reshape",
+        "Expand",
+        "Slice",
+        "Transpose",
+    }
+)
 _MOST_BYTES = 1 << 27
 
 

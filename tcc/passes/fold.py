@@ -14,7 +14,7 @@ from tcc.ir import execution
 from tcc.ir.importing import RANDOM, has_bodies
 from tcc.ir.inference import annotate
 from tcc.ir.model import Model, is_constant_node, tensor_type
-from tcc.ir.types import BITS
+from tcc.ir.types import BITS, TensorType
 from tcc.ir.values import array_tensor, constant_value
 from tcc.passes.base import Context, Effect, Pass, PassResult
 
@@ -79,7 +79,7 @@ class Fold(Pass):
         return bool(node.inputs) and all(self._is_small(v, node) for v in node.outputs if v.name)
 
     def _is_small(self, v: onnx_ir.Value, node: onnx_ir.Node) -> bool:
-        kind = tensor_type(v)
+        kind = _largest(node) if node.op_type == "NonZero" else tensor_type(v)
         if kind is None or not kind.is_static or kind.dtype == "string":
             return False
         if kind.dtype in _HALVES and node.op_type not in _MOVEMENT:
@@ -92,6 +92,14 @@ class Fold(Pass):
             if w is not None and w.const_value is not None and len(w.uses()) == 1
         ]
         return nbytes <= max(self.growth, *freed, 0)
+
+
+def _largest(node: onnx_ir.Node) -> TensorType | None:
+    """The type that the places of all elements have: how many there are in fact, ONNX's inference does not tell."""
+    of = None if node.inputs[0] is None else tensor_type(node.inputs[0])
+    if of is None or of.shape is None or not of.is_static:
+        return None
+    return TensorType("int64", (len(of.shape), math.prod(of.sizes({}))))
 
 
 def _scalar_ranges(graph: onnx_ir.Graph) -> int:
