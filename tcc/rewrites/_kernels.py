@@ -11,6 +11,7 @@ from tcc.ir.facts import integers, parse_kind, parse_known
 from tcc.ir.host import DECLINED, condition, text_function
 
 _NO_PADS = frozenset({"NOTSET", "VALID"})
+_SUMMED = frozenset({"float32", "float64"})
 
 
 def _static(text: str) -> tuple[int, ...] | None:
@@ -188,3 +189,20 @@ def unmerged(structure: str, mask: str, weight: str, attribute_key: str) -> str:
     groups = 2 * int(options.get("group", 1))
     fits = shape[:2] == (sizes[0], 2 * sizes[1]) and sizes[0] % groups == 0
     return attributes.key_of({**options, "group": groups}) if fits and blocks == (2, sizes[0] // groups) else DECLINED
+
+
+@condition
+def sums_all_it_sees(attribute_key: str, weight: str) -> bool:
+    """A convolution of one group, in a type that sums have kernels of, whose inputs nothing pads."""
+    found, kind = _weight(weight, attribute_key), parse_kind(weight)
+    if found is None or kind is None or kind.dtype not in _SUMMED:
+        return False
+    options, _, pads = found
+    return options.get("group", 1) == 1 and not any(pads)
+
+
+@text_function
+def summed_axes(weight: str) -> str:
+    """The axes of a convolution's weight that a product with an input sums over: all but the output channels'."""
+    kind = parse_kind(weight)
+    return DECLINED if kind is None or kind.rank is None else integers([*range(1, kind.rank)])
