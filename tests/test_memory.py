@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -100,3 +104,79 @@ def test_the_budget_of_memory(capsys: pytest.CaptureFixture[str]) -> None:
     assert "bytes of memory (predicted), the budget is 100" in capsys.readouterr().err
     with pytest.raises(TccError, match="no size"):
         tcc.compile(DIGITS, max_memory="much")
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of 8 MiB, nearly all of it weights."""
+    b = Builder()
+    wide = [b.constant(b.random.normal(size=(1024, 1024)) / 32) for _ in range(2)]
+    y = b.op("MatMul", b.op("Relu", b.op("MatMul", b.input(8, 1024), wide[0])), wide[1])
+    path = tmp_path_factory.mktemp("dense") / "dense.onnx"
+    onnx.save(b.model(y, opset=20), path)
+    return path
+
+
+_HELD = """
+import sys, onnxruntime
+def held():
+    return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmRSS:"))
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+before = held()
+session = onnxruntime.InferenceSession(sys.argv[1], options)
+print(held() - before)
+"""
+
+
+def held(path: Path) -> int:
+    """Bytes by which a process grows when it loads a model."""
+    return int(subprocess.run([sys.executable, "-c", _HELD, path], check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read as Linux tells it")
+def test_weights_take_the_memory_that_they_have_when_they_are_loaded(dense: Path, tmp_path: Path) -> None:
+    stored, whole = tmp_path / "stored.onnx", 8 << 20
+    tcc.compile(dense, passes="compress{techniques=stored-int8}", max_loss=0.1, output=stored, measure=False)
+    assert stored.stat().st_size < 0.3 * whole
+    model = frontends.load(stored)
+    annotate(model)
+    assert Memory().peak(model).weights >= whole
+    assert held(stored) > 0.9 * held(dense)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read as Linux tells it")
+def test_the_budget_of_memory_is_kept_by_integers_that_kernels_read(dense: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.onnx"
+    given: dict[str, Any] = {"calibration": "synthetic:8", "max_loss": 0.1, "measure": False, "target": "x86-64-vnni"}
+    made = tcc.compile(dense, 3, output=output, max_memory="40%", **given)
+    model = frontends.load(output)
+    annotate(model)
+    assert Memory().peak(model).total < 0.4 * Memory().peak(frontends.load(dense)).total
+    assert held(output) < 0.55 * held(dense)
+    assert not any(layer.get("at_load") for layer in made.report["layers"])
+
+
+def test_a_budget_of_memory_that_integers_do_not_keep() -> None:
+    calibration = DIGITS.replace(".onnx", "_calib.npz")
+    with pytest.raises(TccError, match="bytes of memory") as caught:
+        tcc.compile(DIGITS, 3, max_memory="10%", calibration=calibration, measure=False, target="x86-64-vnni")
+    assert caught.value.exit_code is Exit.INFEASIBLE
+    assert "the best point reached" in caught.value.diagnostics[0].notes[0]
+
+
+@pytest.mark.parametrize(("operator", "held"), [("MatMul", False), ("Mul", True)])
+def test_weights_of_integer_kernels_are_not_held_as_floats(operator: str, held: bool) -> None:  # noqa: FBT001 - a parameter
+    def build(b: Builder, x: str) -> str:
+        weight = b.op("DequantizeLinear", b.constant(b.random.integers(-9, 9, (100, 100)), "int8"), b.constant(0.1))
+        return b.op("Exp", b.op(operator, b.op("Reshape", b.both(x), b.constant([10, 1, 100], "int64")), weight))
+
+    def direct(b: Builder, x: str) -> str:
+        weight = b.op("DequantizeLinear", b.constant(b.random.integers(-9, 9, (100, 100)), "int8"), b.constant(0.1))
+        return b.op("Exp", b.op(operator, b.both(x), weight))
+
+    model = loaded(build if held else direct)
+    place = next(i for i, node in enumerate(model.graph) if node.op_type == operator)
+    made = 100 if held else 1
+    # Input, output, the dequantised input and the result; the weight is ten times as large.
+    assert Memory().profile(model)[place] == (1 + made + 1 + made + (10 if held else 0)) * UNIT

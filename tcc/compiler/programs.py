@@ -264,6 +264,8 @@ class Programs:
             aims.append("latency")  # the smallest may turn out to be too slow
         if self.asked.objective == "energy":
             aims.append("latency")  # and so may what is estimated to take the least energy
+        if self.asked.budgets.memory is not None:
+            aims.append("size")  # the fastest may hold too much
         if self.asked.pareto:
             aims += ["latency", "size"]  # the ends of the front
         thens = dict.fromkeys(tuple(self._aimed(step, aim) for step in rest[:end]) for aim in aims)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcc.cost_models._operations import VIEWS
 from tcc.ir.fixed_sizes import fixed_types
+from tcc.ir.importing import RANDOM
 from tcc.ir.model import tensor_type
 
 if TYPE_CHECKING:
@@ -22,11 +23,25 @@ IN_PLACE = frozenset({
     "Softplus", "Sqrt", "Sub", "Tanh", "ThresholdedRelu",
 })  # fmt: skip
 """Operators that may write over an input of the result's size that nobody reads again."""
+_EACH_RUN = RANDOM | {"DequantizeLinear"}
+"""Operators that runtimes run each time although all their inputs are constant."""
+
+
+_INTEGER = frozenset({"Conv", "Gemm", "MatMul"})
+"""Products that runtimes compute in integers where all that they read is dequantised and their result quantised."""
+_SCALED = frozenset({"MatMul"})
+"""Those whose result may stay in floating point."""
+_CLIPPING = frozenset({"Clip", "Relu"})
+"""What kernels in integers do to their results by the way."""
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes of activations at the busiest node, that node's name, and bytes of weights; bodies are left out."""
+    """Bytes of activations at the busiest node, that node's name, and bytes of weights; bodies are left out.
+
+    Weights count as kernels read them: one that is computed back from fewer bits when the model is loaded takes what
+    it then is, whatever lies in the file.
+    """
 
     activations: float
     weights: float
@@ -52,11 +67,13 @@ class Memory:
     def peak(self, model: Model) -> Peak:
         """The peak; values whose type is not known count one element a dimension that is not."""
         schedule = self._schedule(model)
-        weights = sum(
-            float(v.const_value.nbytes) for v in model.graph.initializers.values() if v.const_value is not None
-        )
+        weights = sum(map(schedule.size, schedule.weights))
         busiest, node = max(schedule.live(), key=lambda at: at[0], default=(schedule.kept, ""))
         return Peak(max(busiest, schedule.kept), weights, node)
+
+    def least(self, model: Model) -> float:
+        """Bytes of inputs and outputs, which no program of the same signature can do without."""
+        return self._schedule(model).kept
 
     def profile(self, model: Model) -> list[float]:
         """Bytes of activations that are alive while each node runs, in order."""
@@ -76,9 +93,14 @@ class _Schedule:
 
     def __init__(self, graph: onnx_ir.Graph, size: Callable[[onnx_ir.Value], float]) -> None:
         self._nodes = list(graph)
-        self._size = size
-        self._held = {v for v in (*graph.inputs, *graph.outputs) if v.const_value is None}
-        self.kept = sum(size(v) for v in dict.fromkeys((*graph.inputs, *graph.outputs)) if v in self._held)
+        self.size = size
+        constant = _constant(graph)
+        folded = {node for node in self._nodes if node.outputs and all(v in constant for v in node.outputs)}
+        self.weights = [v for v in constant if any(node not in folded for node, _ in v.uses()) or v.is_graph_output()]
+        ports = [v for v in dict.fromkeys((*graph.inputs, *graph.outputs)) if v.const_value is None]
+        self.kept = sum(map(size, (v for v in ports if v not in constant)))
+        self._held = {*ports, *constant}
+        self._held |= set(_inside(self._nodes, constant))
         place = {node: i for i, node in enumerate(self._nodes)}
         # What a body reads, its owner reads.
         place |= {inner: i for node, i in list(place.items()) for inner in _owned(node)}
@@ -99,7 +121,7 @@ class _Schedule:
                 buffer = self._reused(node, v, of, users, i)
                 if buffer is None:
                     buffer = len(buffers)
-                    buffers[buffer] = self._size(v)
+                    buffers[buffer] = self.size(v)
                     alive += buffers[buffer]
                 of[v] = buffer
                 users[buffer] = max(users.get(buffer, 0), self._last[v])
@@ -118,14 +140,54 @@ class _Schedule:
         if node.op_type in IN_PLACE:
             for read in node.inputs:
                 buffer = None if read is None else of.get(read)
-                if (
-                    read is not None
-                    and buffer is not None
-                    and users[buffer] == at
-                    and self._size(read) == self._size(v)
-                ):
+                if read is not None and buffer is not None and users[buffer] == at and self.size(read) == self.size(v):
                     return buffer
         return None
+
+
+def _inside(nodes: Sequence[onnx_ir.Node], constant: Collection[onnx_ir.Value]) -> Iterator[onnx_ir.Value]:
+    """Dequantised weights of integer kernels, which read the integers.
+
+    Activations there count in floating point: where a run of them is cut or cannot be fused, they are.
+    """
+    for node in nodes:
+        if node.op_type == "DequantizeLinear" and node.inputs[0] in constant:
+            users = [user for user, _ in node.outputs[0].uses()]
+            if users and all(map(_is_integer, users)):
+                yield node.outputs[0]
+
+
+def _is_integer(node: onnx_ir.Node) -> bool:
+    """Whether a runtime computes a product in integers."""
+    if node.op_type not in _INTEGER or not all(map(_is_dequantised, node.inputs[:2])):
+        return False
+    return node.op_type in _SCALED or _is_rounded(node)
+
+
+def _is_rounded(node: onnx_ir.Node) -> bool:
+    """Whether nothing but a QuantizeLinear reads the result, or what it is clipped to."""
+    users = [user for user, _ in node.outputs[0].uses()]
+    if len(users) == 1 and users[0].op_type in _CLIPPING:
+        return _is_rounded(users[0])
+    return bool(users) and all(user.op_type == "QuantizeLinear" for user in users)
+
+
+def _is_dequantised(v: onnx_ir.Value | None) -> bool:
+    maker = None if v is None else v.producer()
+    return v is None or (maker is not None and maker.op_type == "DequantizeLinear")
+
+
+def _constant(graph: onnx_ir.Graph) -> dict[onnx_ir.Value, None]:
+    """Weights, and what runtimes compute from weights alone when they load a model; in order."""
+    found = dict.fromkeys(v for v in graph.initializers.values() if v.const_value is not None)
+    for node in graph:
+        given = [v for v in node.inputs if v is not None]
+        made = node.op_type == "Constant" or (
+            given and node.op_type not in _EACH_RUN and all(v in found for v in given)
+        )
+        if made and not any(True for _ in _owned(node)):
+            found |= dict.fromkeys(v for v in node.outputs if v.name)
+    return found
 
 
 def _owned(node: onnx_ir.Node) -> Iterator[onnx_ir.Node]:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from tcc.cost_models import energy
+from tcc.cost_models.memory import Memory
 from tcc.cost_models.roofline import Roofline, Summed, unaware
 from tcc.diagnostics import Exit, TccError
 from tcc.ir import deadline, emission, importing, problem, translated
@@ -25,7 +26,7 @@ from tcc.passes._choosing import Choice, Choosing
 from tcc.passes._kernel_tiles import write_tiles
 from tcc.passes.base import Context
 from tcc.rewrites import stored
-from tcc.rewrites.lossy import Evidence, Offer, offered_for, techniques
+from tcc.rewrites.lossy import Evidence, Offer, offered_for, techniques, unpacked
 from tcc.rewrites.rule import made_by, relevant
 
 PRICES, PROGRAM = "hardware-prices", "program"
@@ -35,6 +36,8 @@ PARTS = (PRICES, PROGRAM)
 _JOINING = frozenset({"cast_there_and_back", "cast_to_own_type"})
 _MARGIN = 0.99
 """The part of a budget of bytes that the predicted file may take."""
+_NODES = 3.0
+"""How many times more nodes than its input a program of integers may have."""
 _LOSS_PRICE = 0.1
 """What the whole loss budget is worth, as a part of the objective: accuracy is not given away for nothing."""
 _OBJECTIVES = {
@@ -129,6 +132,22 @@ class Attempt:
         prices = Roofline(priced, symbols, weights=nbytes)
         return Choosing(self.imported, self.frozen, prices)
 
+    @cached_property
+    def _in_memory(self) -> tuple[float, tuple[str, ...]]:
+        """What weights may take for the budget of memory to be kept, and what does not make them smaller there.
+
+        Inputs and outputs are held whatever the program: the rest is what weights may take at most. Where those of the
+        input take more, what lies in the file is to be what is held.
+        """
+        if math.isinf(self.context.max_memory):
+            return math.inf, ()
+        memory = Memory(self.context.symbols)
+        left = max(self.context.max_memory - memory.least(self.model), 0.0)
+        if memory.peak(self.model).weights <= left:
+            return math.inf, ()
+        # The program's bytes are those of its nodes, too, which no kernel reads.
+        return left + _NODES * self._choosing.node_bytes * len(self.imported.graph), unpacked()
+
     def _extract(self, built: Problem) -> Choice:
         return self._choosing.extract(built, self.context.seconds, program=PROGRAM not in self.without)
 
@@ -143,7 +162,11 @@ class Attempt:
         """
         choosing, of = self._choosing, self.frozen.of
         # What may not be used, or breaks the budget alone, is no alternative.
-        usable = {site for site, lost in loss.items() if lost <= self.context.max_loss}
+        held, kept_out = self._in_memory
+        usable = {
+            site for site, lost in loss.items()
+            if lost <= self.context.max_loss and site.partition(":")[0] not in kept_out
+        }  # fmt: skip
         edges = [Edge(a.site, of[a.source], of[a.target]) for a in self.offer.alternatives if a.site in usable]
         weights, spent = _OBJECTIVES[self.objective], choosing.spent()
         plain = choosing.problem(weights, Budgets(nbytes=None))
@@ -151,7 +174,7 @@ class Attempt:
         if (worth := _WORTH.get(self.objective)) and spent.nbytes:
             weights = replace(weights, nbytes=worth * without.price.seconds / spent.nbytes)
         # The file's bytes are known to about a percent before it is written.
-        most = min(spent.nbytes or math.inf, _MARGIN * self.context.max_bytes)
+        most = min(spent.nbytes or math.inf, _MARGIN * self.context.max_bytes, held)
         budgets = replace(
             spent, nodes=None, nbytes=most, loss=self.context.max_loss,
             seconds=None if self.slower else without.price.seconds * (1 + 1e-9),

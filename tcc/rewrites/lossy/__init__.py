@@ -21,7 +21,17 @@ from tcc.targets import Target
 if TYPE_CHECKING:
     from tcc.rewrites.lossy._nibbles import Nibbles
 
-__all__ = ["SMALLEST", "Alternative", "Evidence", "Offer", "Packable", "at_load_time", "offered_for", "techniques"]
+__all__ = [
+    "SMALLEST",
+    "Alternative",
+    "Evidence",
+    "Offer",
+    "Packable",
+    "at_load_time",
+    "offered_for",
+    "techniques",
+    "unpacked",
+]
 
 SMALLEST = 1024
 """Elements below which a stored weight is left alone: the nodes would outweigh what they save."""
@@ -127,3 +137,12 @@ def offered_for(module: ModuleType, objective: str, *, bounded: bool = False) ->
 def at_load_time() -> tuple[str, ...]:
     """The techniques that change what lies in the file and not what runs; such a module says ``AT_LOAD_TIME``."""
     return tuple(name for name, module in techniques().items() if getattr(module, "AT_LOAD_TIME", False))
+
+
+@cache
+def unpacked() -> tuple[str, ...]:
+    """The techniques whose weights take more memory than in the file; such a module says ``UNPACKED``, too."""
+    return tuple(
+        name for name, module in techniques().items()
+        if getattr(module, "UNPACKED", False) or getattr(module, "AT_LOAD_TIME", False)
+    )  # fmt: skip

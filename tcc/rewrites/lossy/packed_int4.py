@@ -11,6 +11,8 @@ from tcc.rewrites.lossy._unpacking import PACKED, Unpacking, paired, refusal
 
 OBJECTIVES = frozenset({"size"})
 """It makes nothing faster: a loss that was allowed for speed is not spent on it."""
+UNPACKED = True
+"""When the model is loaded its weights are 8-bit integers again."""
 LAST = True
 """It works on what the others have offered."""
 
