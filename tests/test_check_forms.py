@@ -95,6 +95,31 @@ def test_sizes_are_constant_and_what_nobody_reads_is_solved(tmp_path: Path) -> N
     assert (finding.nodes, finding.solved, finding.remedy) == (("unread",), True, "tcc -O2 removes it")
 
 
+@pytest.mark.parametrize(("limited", "collecting"), [(False, True), (True, True), (False, False)])
+def test_a_loop_that_collects_needs_a_trip_count(tmp_path: Path, *, limited: bool, collecting: bool) -> None:
+    """As TensorRT-RTX's own parser has it."""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["carried", "carried"], ["next"]),
+            helper.make_node("Less", ["next", "most"], ["going"]), helper.make_node("Identity", ["next"], ["kept"]),
+        ], "body", [value("k", TensorProto.INT64, []), value("on", TensorProto.BOOL, []), value("carried", FLOAT, [])],
+        [value("going", TensorProto.BOOL, []), value("next", FLOAT, [])] + [value("kept", FLOAT, [])] * collecting,
+    )  # fmt: skip
+    inputs = ["count" if limited else "", "true", "x"]
+    node = helper.make_node("Loop", inputs, ["y", "ys"][: 1 + collecting], "loop", body=body)
+    given: dict[str, Any] = {"x": (FLOAT, []), "true": np.array(True), "most": np.array(100, np.float32)}
+    given |= {"count": np.array(8)} if limited else {}
+    outputs: dict[str, tuple[int, int]] = {"y": (FLOAT, 0)}
+    if collecting:
+        outputs["ys"] = (FLOAT, 1)
+    found = check(write(tmp_path / "m.onnx", [node], given, outputs), targets.parse_target("l4")).findings
+    told = [f.message for f in found]
+    assert told == (
+        ["tensorrt takes no Loop with collected outputs and no trip count"] if not limited and collecting else []
+    )
+
+
 def listed(model: Model, target: targets.Target) -> dict[str, tuple[str, ...]]:
     """What is in the way, versions left out, with the nodes."""
     first = next(name for name in target.backends if name in backends.names())

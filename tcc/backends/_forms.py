@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _FOLDER = Path(__file__).parent / "forms"
 _SIZES = frozenset({"Shape", "Size"})
 """What reads a tensor's sizes: those are known when an engine is built."""
+_LOOP_CONTROLS = 2
+"""A Loop's inputs that are not carried: the trip count and the condition."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Form:
         attribute: an attribute whose values, or the elements of whose values, must be among ``allowed``.
         allowed: see ``attribute``; a node without it is fine.
         types: element types of the first input that are refused.
+        unlimited: whether a Loop is refused that collects outputs and has no trip count.
         since: the first opset of the default domain that this is about.
         before: the first one that it is no longer about; 0 for none.
     """
@@ -44,6 +47,7 @@ class Form:
     attribute: str = ""
     allowed: tuple[int | str, ...] = ()
     types: tuple[str, ...] = ()
+    unlimited: bool = False
     since: int = 1
     before: int = 0
 
@@ -60,6 +64,9 @@ class Form:
             wrong = [v for v in (value if isinstance(value, list) else [value]) if v is not None]
             return f"{self.attribute} = {value}" if any(v not in self.allowed for v in wrong) else ""
         first = node.inputs[0] if node.inputs else None
+        if self.unlimited:
+            collected = len(node.outputs) > len(node.inputs) - _LOOP_CONTROLS
+            return "collected outputs and no trip count" if first is None and collected else ""
         name = dtype_name(first.dtype) if first is not None and first.dtype is not None else ""
         return f"inputs of {name}" if name in self.types else ""
 
@@ -83,7 +90,8 @@ def _forms(backend: str) -> dict[str, list[Form]]:
     for table in tomllib.loads(path.read_text(encoding="utf-8"))["form"]:
         said: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
         form = Form(**said)
-        kinds = (form.input >= 0, form.outputs > 0, bool(form.attribute) and bool(form.allowed), bool(form.types))
+        values = bool(form.attribute) and bool(form.allowed)
+        kinds = (form.input >= 0, form.outputs > 0, values, bool(form.types), form.unlimited)
         assert sum(kinds) == 1, f"{path.name}: a form says one thing: {table}"
         assert table.keys() <= {field.name for field in fields(Form)}
         for operator in form.operators:
