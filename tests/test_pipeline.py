@@ -212,3 +212,10 @@ def test_each_level_is_a_pipeline(level: str) -> None:
 def test_an_unknown_level_is_a_usage_error() -> None:
     with pytest.raises(TccError, match="unknown level '7'"):
         pipeline_text(7)
+
+
+@pytest.mark.parametrize("option", ["techniques=static-int8:1+float8", "only=float8"])
+def test_what_is_no_technique_is_named(option: str) -> None:
+    with pytest.raises(TccError, match="float8 is no technique; there are dynamic-int8"):
+        parse(f"compress{{{option}}}")
+    assert parse("compress{techniques=static-int8+low-rank:data-free}")

@@ -19,7 +19,7 @@ from tcc.passes._prepared import Prepared, prepare
 from tcc.passes._sensitivity import Answers, Measuring
 from tcc.passes._tried import Tried, dependent, technique_of
 from tcc.passes.base import Context, Effect, Pass, PassResult, Stop
-from tcc.rewrites.lossy import SMALLEST
+from tcc.rewrites.lossy import SMALLEST, names
 from tcc.rewrites.lossy._ranges import KEY
 from tcc.rewrites.lossy._repairs import RANGES
 
@@ -84,6 +84,17 @@ class Compress(Pass):
     without: str = ""
 
     effect: ClassVar[Effect] = Effect.LOSSY
+
+    def __post_init__(self) -> None:
+        """Check the names.
+
+        Raises:
+            ValueError: where one is no technique's.
+        """
+        given = [text.partition(":")[0] for text in f"{self.techniques}+{self.only}".split("+")]
+        if unknown := sorted({name for name in given if name} - set(names())):
+            message = f"{', '.join(unknown)} is no technique; there are {', '.join(names())}"
+            raise ValueError(message)
 
     def run(self, model: Model, context: Context) -> PassResult:
         """Compress the top-level graph."""

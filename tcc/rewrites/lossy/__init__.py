@@ -114,10 +114,15 @@ class Offer:
     without: frozenset[str] = frozenset()
 
 
+def names() -> tuple[str, ...]:
+    """The techniques' names, for which none of them is imported."""
+    found = (info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
+    return tuple(sorted(name.replace("_", "-") for name in found))
+
+
 def techniques() -> dict[str, ModuleType]:
     """The techniques by name; each module has ``offer(Offer) -> None``, ``LAST`` if it wants the others' rows."""
-    names = sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
-    modules = {name.replace("_", "-"): importlib.import_module(f"{__name__}.{name}") for name in names}
+    modules = {name: importlib.import_module(f"{__name__}.{name.replace('-', '_')}") for name in names()}
     return dict(sorted(modules.items(), key=lambda item: getattr(item[1], "LAST", False)))
 
 
