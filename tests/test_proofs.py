@@ -22,7 +22,17 @@ RULES = {rule.name: rule for rule in (*stored(), *(law.stored for law in laws())
 ELEMENTWISE = {
     *("constant_operand_last", "subtract_constant", "divide_by_constant", "add_negated", "gather_factors"),
     *("gather_summands", "multiply_by_reciprocal", "max_with_zero", "clip_from_zero", "clip_with_relu", "clip_of_clip"),
-    *("identity", "dropout", "of_one_input", "add_zero", "add_zero_integer", "subtract_zero", "multiply_by_one"),
+    *(
+        "identity",
+        "dropout",
+        "of_one_input",
+        "extremum_of_the_same",
+        "prelu_written_out",
+        "add_zero",
+        "add_zero_integer",
+        "subtract_zero",
+        "multiply_by_one",
+    ),
     *("divide_by_one", "power_of_one", "negate_twice", "not_twice", "absolute_of_absolute", "relu_of_relu"),
     *(
         "where_same",

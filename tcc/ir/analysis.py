@@ -107,7 +107,7 @@ from tcc.ir.symbolic import (
 
 VALUE_INPUTS = {
     "Reshape": (1,), "Expand": (1,), "Unsqueeze": (1,), "Squeeze": (1,), "Tile": (1,), "ReduceMean": (1,),
-    "ReduceSum": (1,), "ReduceMax": (1,), "ReduceLogSumExp": (1,),
+    "ReduceSum": (1,), "ReduceMax": (1,), "ReduceProd": (1,), "ReduceLogSumExp": (1,),
     "Resize": (2, 3), "Pad": (1, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "OneHot": (1,),
 }  # fmt: skip
 """Inputs whose value decides the output's shape: inference waits until it is known."""

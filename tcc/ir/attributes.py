@@ -14,6 +14,8 @@ import onnx_ir
 
 from tcc.ir import facts
 
+CARRIED = frozenset({"GRU", "LSTM", "RNN"})
+"""Operators that rules name although no constructor has them: they are told by the keys of carried nodes."""
 Plain = int | float | str | list[int] | list[float] | list[str]
 
 _PLAIN = {

@@ -114,6 +114,11 @@ class Builder:
 
     def _carry(self, original: onnx_ir.Node, inputs: list[onnx_ir.Value | None]) -> onnx_ir.Node:
         own = inputs[: len(original.inputs)]
+        if own != [*original.inputs] and any(
+            new is None is not old for new, old in zip(own, original.inputs, strict=True)
+        ):
+            while own and own[-1] is None:
+                own.pop()
         made = onnx_ir.Node(
             original.domain,
             original.op_type,

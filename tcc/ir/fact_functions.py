@@ -67,6 +67,11 @@ def infer_opaque(key: str, opset: int, types: str, output: int) -> str:
     return found[output] if output < len(found) else DECLINED
 
 
+def carried_operator(key: str) -> str:
+    """The operator of the default domain that an opaque node of known attributes is; empty for another."""
+    return _opaque_parts(key)[0]
+
+
 def _opaque_parts(key: str) -> tuple[str, str, str]:
     """Operator, a digit an output, and attributes of an opaque node of known attributes; empty texts for others."""
     domain, _, rest = key.partition("::")

@@ -72,6 +72,9 @@ def symbol(name: str, given: frozenset[str] | None = None) -> str:
     quoted = quote(name, safe="()/-_.")
     if given is not None and name not in given and not name.startswith(INVENTED):
         return f"{INVENTED}:{quoted}"
+    if given is not None and name in given:
+        # An exporter's inference has named an input's size: it is given all the same, and tells more than others do.
+        quoted = quoted.replace(INVENTED, INVENTED.replace("_", "%5F", 1))
     return f"_{quoted}" if quoted.lstrip("-").isdigit() or not quoted else quoted
 
 

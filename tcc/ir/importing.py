@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir
 
 from tcc.ir import attributes, facts, magnitudes, structures, translated
+from tcc.ir.attributes import CARRIED
 from tcc.ir.engine import EGraph
 from tcc.ir.inference import Annotation
 from tcc.ir.model import bodies, tensor_type
@@ -220,6 +221,8 @@ def _add_opaque(
         key = f"{name}:{attributes.key_of(plain)}"
     else:
         key = f"{IMPURE}{name}:{len(imported.nodes)}"
+    if node.domain == "" and node.op_type in CARRIED:
+        imported.operators.add(node.op_type)
     imported.nodes.setdefault(key, node)
     imported.opaque_keys[node] = key
     number = imported.number(node.outputs[0]) if node.outputs else len(imported.values)

@@ -6,6 +6,8 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tcc.ir import translated
+from tcc.ir.attributes import CARRIED
+from tcc.ir.fact_functions import carried_operator
 from tcc.ir.importing import is_pure
 from tcc.ir.queries import FORM
 from tcc.ir.reach import ANYTHING, CONSTANTS, Reach
@@ -76,6 +78,7 @@ class _Reading:
                 yield operator.name, True, inputs, (sort, int(number))
         for row in self._rows("opaque"):
             number, key, inside = row.split("\t")
+            self.found.names.update({carried_operator(key)} & CARRIED)
             yield "opaque", is_pure(key), lists[int(inside)], ("results", int(number))
 
     def _number(self, nodes: list[_Node], projections: list[tuple[int, int]]) -> None:

@@ -7,6 +7,7 @@ import math
 from tcc.ir import attributes, facts
 from tcc.ir.facts import integers, parse_kind, parse_known
 from tcc.ir.host import DECLINED, condition, text_function
+from tcc.ir.types import TensorType
 
 FLOATS = frozenset({"float32", "float64", "float16", "bfloat16"})
 
@@ -135,7 +136,12 @@ def is_matrix_transposition(attribute_key: str, kind: str) -> bool:
 def reshape_target(after: str, before: str) -> str:
     """A Reshape's target that gives this type: symbolic sizes copied where they stand still, one left to infer."""
     new, old = parse_kind(after), parse_kind(before)
-    if new is None or new.shape is None or old is None or old.shape is None or 0 in new.shape:
+    return DECLINED if new is None or old is None else target_of(new, old)
+
+
+def target_of(new: TensorType, old: TensorType) -> str:
+    """``reshape_target`` of types."""
+    if new.shape is None or old.shape is None or 0 in new.shape:
         return DECLINED
     target: list[int] = []
     for axis, size in enumerate(new.shape):

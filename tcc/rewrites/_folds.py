@@ -209,6 +209,15 @@ def softmax_is_last(attribute_key: str, kind: str) -> bool:
     return sizes is not None and attributes.parse(attribute_key).get("axis", -1) in {-1, len(sizes) - 1}
 
 
+@text_function
+def softmax_of_rows(attribute_key: str, kind: str) -> str:
+    """The attributes of a Softmax over the last axis, for one over the axis before it."""
+    sizes, options = _known(kind), attributes.parse(attribute_key)
+    if sizes is None or len(sizes) < 2 or options.get("axis", -1) not in {-2, len(sizes) - 2}:
+        return DECLINED
+    return attributes.key_of({name: value for name, value in options.items() if name != "axis"})
+
+
 @condition
 def scales_rows(scale: str, scores: str) -> bool:
     """A factor is the same along the last two dimensions, and widens no other."""

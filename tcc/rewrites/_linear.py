@@ -123,6 +123,12 @@ def is_plain_gemm(attribute_key: str) -> bool:
 
 
 @text_function
+def without_beta(attribute_key: str) -> str:
+    """A Gemm's attributes, its bias added as it is."""
+    return attributes.key_of({k: v for k, v in attributes.parse(attribute_key).items() if k != "beta"})
+
+
+@text_function
 def gemm_weight_shape(constant: str, attribute_key: str) -> str:
     """The shape in which a constant along the columns multiplies a Gemm's second operand."""
     sizes = _sizes(constant)

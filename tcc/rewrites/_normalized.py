@@ -56,6 +56,15 @@ def layer(kind: str, first: str, first_axes: str, second: str, second_axes: str,
 
 
 @text_function
+def layer_of_pool(kind: str, epsilon: str) -> str:
+    """The attributes of the LayerNormalization whose mean and variance global average pools of ``kind`` are."""
+    found, small = parse_kind(kind), _epsilon(epsilon)
+    if found is None or found.dtype not in NORMALIZED or found.rank is None or found.rank < 3 or small is None:
+        return DECLINED
+    return _key(2, found.rank, small)
+
+
+@text_function
 def across(kind: str, first: str, first_axes: str, second: str, second_axes: str, epsilon: str) -> str:
     """The attributes of the LayerNormalization over the channels (axis 1) of ``kind``, were they the last axis."""
     found, small = parse_kind(kind), _epsilon(epsilon)

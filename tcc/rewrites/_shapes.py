@@ -170,6 +170,21 @@ def _combined(operator: str, x: Size, y: Size) -> Size | None:
 
 
 @text_function
+def multiplied(value: str, attribute_key: str) -> str:
+    """The product of the entries of a known shape, as a vector of one or a scalar: it has one axis, over which."""
+    found = parse_known(value)
+    if found is None or found.dtype != "int64" or len(found.shape) != 1 or not found.values:
+        return DECLINED
+    result = sums.product(*map(size_of, found.values))
+    if result is None or (isinstance(result, int) and abs(result) > _MAXIMUM):
+        return DECLINED
+    options = attributes.parse(attribute_key)
+    if options.get("noop_with_empty_axes", 0):
+        return DECLINED
+    return Known("int64", (1,) * bool(options.get("keepdims", 1)), (result,)).text()
+
+
+@text_function
 def viewed(value: str, kind: str) -> str:
     """A known integer of one element under the shape of this type."""
     found, after = parse_known(value), parse_kind(kind)

@@ -140,6 +140,22 @@ def reduced_axes(known: str, permutation_key: str, kind: str) -> str:
     return DECLINED if order is None or over is None else integers(sorted(order[at] for at in over))
 
 
+@text_function
+def stated_axes(attribute_key: str) -> str:
+    """The axes of a reduction that are an attribute, as a known value."""
+    stated = attributes.parse(attribute_key).get("axes")
+    return integers(stated) if stated else DECLINED
+
+
+@text_function
+def reduced_attributes(attribute_key: str, permutation_key: str, kind: str) -> str:
+    """A reduction's attributes with its axes before a transposition."""
+    order, options = _moving(permutation_key, kind), attributes.parse(attribute_key)
+    if order is None or not options.get("axes"):
+        return DECLINED
+    return attributes.key_of({**options, "axes": sorted(order[at % len(order)] for at in options["axes"])})
+
+
 @condition
 def leaves_order(attribute_key: str, known: str, permutation_key: str, kind: str) -> bool:
     """What a reduction drops is all that a transposition before it has moved."""

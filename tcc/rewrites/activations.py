@@ -20,12 +20,16 @@ from tcc.ir.language import (
     Mish,
     Mul,
     Neg,
+    PRelu,
     Reciprocal,
+    Relu,
     Sigmoid,
     Softplus,
+    Sub,
     Swish,
     Tanh,
     Tensor,
+    constant,
     form,
     kind,
     known,
@@ -189,3 +193,14 @@ def mish(x: Tensor, k: String) -> Rewrites:
     """x tanh(softplus(x)) = Mish(x) in single precision."""
     yield rewrite(Mul(x, Tanh(Softplus(x)))).to(Mish(x), eq(k).to(kind(x)), when.is_single(k))
     yield rewrite(Mul(Tanh(Softplus(x)), x)).to(Mish(x), eq(k).to(kind(x)), when.is_single(k))
+
+
+@exact(Equality.VALUE, "He et al., Delving deep into rectifiers, 2015", "Relu", "Neg", "Mul", "Add|Sub", first_opset=9)
+def prelu_written_out(x: Tensor, c: Tensor, k: String, m: String) -> Rewrites:
+    """relu(x) - c relu(-x) = PRelu(x, c) for a constant c that does not widen x; with a sum, the slope is -c."""
+    single = constant(c), eq(k).to(kind(x)), when.is_single(k)
+    for scaled in (Mul(c, Relu(Neg(x))), Mul(Relu(Neg(x)), c)):
+        same = eq(m).to(kind(scaled)), when.same_kind(k, m)
+        yield rewrite(Sub(Relu(x), scaled)).to(PRelu(x, c), *single, *same)
+        for total in (Add(Relu(x), scaled), Add(scaled, Relu(x))):
+            yield rewrite(total).to(PRelu(x, Neg(c)), *single, *same)

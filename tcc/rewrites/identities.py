@@ -125,6 +125,13 @@ def of_one_input(x: Tensor, a: String) -> Rewrites:
     yield rewrite(Mean(cons(x, nil()), a)).to(x)
 
 
+@exact(Equality.BITS, "idempotence of a lattice's meet and join", "Max|Min")
+def extremum_of_the_same(x: Tensor, a: String) -> Rewrites:
+    """Max(x, x) = Min(x, x) = x."""
+    for extremum in (Max, Min):
+        yield rewrite(extremum(cons(x, cons(x, nil())), a)).to(x)
+
+
 @exact(Equality.BITS, ONNX, "Concat", "Split")
 def concat_of_split(x: Tensor, s: Tensor, a: String, b: String) -> Rewrites:
     """Concat(Split(x)) = x along one axis, for all parts in order (two to four of them)."""

@@ -58,14 +58,17 @@ def batched_linear_is_gemm(
 
 
 @exact(Equality.VALUE, LINEAR, "Gemm", "Add")
-def shift_into_gemm(x: Tensor, w: Tensor, b: Tensor, c: Tensor, a: String, t: String, q: String) -> Rewrites:
+def shift_into_gemm(x: Tensor, w: Tensor, b: Tensor, c: Tensor, a: String, t: String, q: String, n: String) -> Rewrites:
     """Gemm(x, w, b) + c = Gemm(x, w, b + c) for constants b and c, if c broadcasts one way to the product."""
     plain, biased = Gemm(x, w, absent(), a), Gemm(x, w, b, a)
-    facts = constant(c), eq(q).to(kind(c)), linear.is_plain_gemm(a)
-    yield rewrite(Add(plain, c)).to(Gemm(x, w, c, a), *facts, eq(t).to(kind(plain)), linear.fits_gemm_bias(q, t))
+    facts = constant(c), eq(q).to(kind(c))
+    # The factor of a bias that is not there says nothing.
+    yield rewrite(Add(plain, c)).to(
+        Gemm(x, w, c, n), *facts, *given(n, linear.without_beta(a)), eq(t).to(kind(plain)), linear.fits_gemm_bias(q, t)
+    )
     yield rewrite(Add(biased, c)).to(
-        Gemm(x, w, Add(b, c), a),
-        *facts, constant(b), when.is_present(kind(b)), eq(t).to(kind(biased)), linear.fits_gemm_bias(q, t),
+        Gemm(x, w, Add(b, c), a), *facts, linear.is_plain_gemm(a), constant(b), when.is_present(kind(b)),
+        eq(t).to(kind(biased)), linear.fits_gemm_bias(q, t),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from tcc.ir import queries, translated
+from tcc.ir.attributes import CARRIED
 from tcc.ir.queries import Query
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def exact(
         from tcc.ir.language import OPERATORS
 
         groups = tuple(frozenset(group.split("|")) for group in needs)
-        unknown = frozenset().union(*groups) - OPERATORS.keys()
+        unknown = frozenset().union(*groups) - OPERATORS.keys() - CARRIED
         if unknown:
             message = f"rule {patterns.__name__} names operators without a constructor: {sorted(unknown)}"
             raise ValueError(message)

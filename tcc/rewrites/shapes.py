@@ -14,6 +14,7 @@ from tcc.ir.language import (
     Equal,
     Gather,
     Mul,
+    ReduceProd,
     Shape,
     Slice,
     Sub,
@@ -126,5 +127,13 @@ def size_arithmetic(t: Tensor, a: Tensor, b: Tensor, x: String, y: String, k: St
     for made, operator in ((Add(a, b), "+"), (Sub(a, b), "-"), (Mul(a, b), "*"), (Div(a, b), "/")):
         yield rule(eq(t).to(made), *facts, *given(n, sizes.computed(String(operator), x, y))).then(set_(known(t)).to(n))
     yield rule(view(t, a), eq(x).to(known(a)), eq(k).to(kind(t)), *given(n, sizes.viewed(x, k))).then(
+        set_(known(t)).to(n)
+    )
+
+
+@exact(Equality.BITS, ONNX, "ReduceProd", "Shape")
+def product_of_sizes(t: Tensor, x: Tensor, i: Tensor, a: String, v: String, n: String) -> Rewrites:
+    """The product of all sizes of a known shape, symbols included, is known."""
+    yield rule(eq(t).to(ReduceProd(x, i, a)), eq(v).to(known(x)), *given(n, sizes.multiplied(v, a))).then(
         set_(known(t)).to(n)
     )

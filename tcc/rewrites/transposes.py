@@ -166,6 +166,21 @@ def transpose_through_reduction(t: Tensor, x: Tensor, s: Tensor, p: String, a: S
         yield rule(*facts, order.leaves_view(a, v, p, k)).then(union(t).with_(Transpose(reduce(x, literal(n), a), p)))
 
 
+@exact(Equality.VALUE, ONNX, "Transpose", "ReduceMean|ReduceSum|ReduceMax", last_opset=17)
+def transpose_through_older_reduction(
+    t: Tensor, x: Tensor, p: String, a: String, k: String, v: String, n: String
+) -> Rewrites:
+    """The same where the axes are an attribute."""
+    for reduce in (ReduceMean, ReduceSum, ReduceMax):
+        made = reduce(x, absent(), n)
+        facts = (
+            eq(t).to(reduce(Transpose(x, p), absent(), a)), eq(k).to(kind(x)), *given(v, order.stated_axes(a)),
+            *given(n, order.reduced_attributes(a, p, k)),
+        )  # fmt: skip
+        yield rule(*facts, order.leaves_order(a, v, p, k)).then(union(t).with_(made))
+        yield rule(*facts, order.leaves_view(a, v, p, k)).then(union(t).with_(Transpose(made, p)))
+
+
 @exact(Equality.VALUE, ONNX, "Transpose", "Softmax|LayerNormalization|RMSNormalization", first_opset=13)
 def transpose_through_last_axis(
     t: Tensor, x: Tensor, g: Tensor, c: Tensor, p: String, w: String, a: String, k: String

@@ -180,6 +180,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Neg": lambda _m, a: -a,
     "Reciprocal": lambda m, a: _divided(m, z3.RealVal(1), a),
     "Abs": lambda _m, a: z3.If(a >= 0, a, -a),
+    "PRelu": lambda _m, a, c: z3.If(a >= 0, a, c * a),
     "Relu": lambda _m, a: _larger(a, z3.RealVal(0)),
     "Exp": _exponential,
     "Log": lambda m, a: (m.defined_if(a > 0), _LOG(a))[1],

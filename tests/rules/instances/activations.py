@@ -286,3 +286,36 @@ def mish__of_another(draw: Draw) -> onnx.ModelProto:
     draw.versions(18)
     gate = draw.node("Tanh", draw.node("Softplus", draw.input((2, 5))))
     return draw.model(_swap(draw, "Mul", draw.input((2, 5)), gate))
+
+
+def _rectified(draw: Draw, x: Value, y: Value, slope: Value, operator: str) -> onnx.ModelProto:
+    negative = _swap(draw, "Mul", slope, draw.node("Relu", draw.node("Neg", y)))
+    positive = draw.node("Relu", x)
+    return draw.model(
+        draw.node("Sub", positive, negative) if operator == "Sub" else _swap(draw, "Add", positive, negative)
+    )
+
+
+def prelu_written_out(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    shape = draw.shape(1, 4)
+    x = draw.tensor(shape)
+    slope = draw.constant(draw.array(draw.broadcast_to(shape)))
+    return _rectified(draw, x, x, slope, draw.choice(("Add", "Sub")))
+
+
+def prelu_written_out__of_another(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    return _rectified(draw, draw.input((2, 3)), draw.input((2, 3)), draw.constant(draw.array((3,))), "Add")
+
+
+def prelu_written_out__widens(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    x = draw.input((3,), symbols=0.0)
+    return _rectified(draw, x, x, draw.constant(draw.array((2, 1))), draw.choice(("Add", "Sub")))
+
+
+def prelu_written_out__fed(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    x = draw.input((2, 3))
+    return _rectified(draw, x, x, draw.input((3,)), "Sub")

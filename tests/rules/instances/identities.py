@@ -276,3 +276,14 @@ def relu_of_relu(draw: Draw) -> onnx.ModelProto:
     draw.versions(7)
     x = draw.tensor(draw.shape(), draw.choice(("float32", "float64") if draw.opset < 14 else ("float32", "int32")))
     return draw.model(draw.node("Relu", draw.node("Relu", x)))
+
+
+def extremum_of_the_same(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    x = draw.tensor(draw.shape())
+    return draw.model(draw.node(draw.choice(("Max", "Min")), x, x))
+
+
+def extremum_of_the_same__others(draw: Draw) -> onnx.ModelProto:
+    draw.versions(9)
+    return draw.model(draw.node(draw.choice(("Max", "Min")), draw.input((2, 3)), draw.input((2, 3))))

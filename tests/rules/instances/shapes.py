@@ -16,6 +16,7 @@ COMPANIONS = {
     "entry_of_shape": ("size_of_symbol", "shape_from_sizes"),
     "sizes_of_one_value": ("size_arithmetic", "size_of_symbol"),
     "size_arithmetic": ("gather_of_shape",),
+    "product_of_sizes": ("sizes_of_one_value", "slice_of_shape", "size_of_symbol"),
 }
 
 
@@ -315,3 +316,25 @@ def sizes_of_one_value__of_others(draw: Draw) -> onnx.ModelProto:
     ]
     made = [draw.node("Cast", size, to=onnx.TensorProto.FLOAT) for size in draw.choice(pairs)]
     return draw.model(draw.node("Add", *made), *made)
+
+
+def product_of_sizes(draw: Draw) -> onnx.ModelProto:
+    """Sizes whose product is a number, or the one size that another node computes."""
+    draw.versions(18)
+    x, declared = _symbolic(draw)
+    begin = draw.integer(0, len(declared) - 1)
+    end = begin + 1
+    while end < len(declared) and isinstance(declared[begin], int) and isinstance(declared[end], int):
+        end += 1
+    part = draw.node("Slice", draw.node("Shape", x), *(draw.constant(np.array([n])) for n in (begin, end, 0)))
+    axes = draw.constant(np.array([0])) if draw.chance() else None
+    count = draw.node("ReduceProd", part, axes, keepdims=draw.integer(0, 1))
+    return draw.model(draw.node("Mul", count, _gathered(draw, x, [begin])))
+
+
+def product_of_sizes__of_none(draw: Draw) -> onnx.ModelProto:
+    """Without axes nothing is multiplied."""
+    draw.versions(18)
+    x, _ = _symbolic(draw)
+    part = draw.node("Slice", draw.node("Shape", x), *(draw.constant(np.array([n])) for n in (0, 2, 0)))
+    return draw.model(draw.node("Mul", draw.node("ReduceProd", part, noop_with_empty_axes=1), part))

@@ -175,19 +175,28 @@ def transpose_through_parts__pad_axes(draw: Draw) -> onnx.ModelProto:
     return _undone(draw, draw.node("Pad", x, *map(draw.constant, inputs)), order)
 
 
-def transpose_through_reduction(draw: Draw) -> onnx.ModelProto:
-    draw.versions(18)
+def _reduced(draw: Draw, last: int) -> onnx.ModelProto:
     operator = draw.choice(("ReduceMean", "ReduceSum", "ReduceMax"))
+    draw.versions(18 if last > 17 else 8, 12 if operator == "ReduceSum" and last == 17 else last)
     x = draw.node("Transpose", draw.input((2, 3, 4, 5), symbols=0.2), perm=[0, 2, 3, 1])
+    negative = [] if draw.opset < 11 else [[-3, -2]]
     if draw.chance():
-        return draw.model(op.reduce(draw, operator, x, draw.choice(([1, 2], [2, 1], [-3, -2], [1, 2, 3])), 1))
-    return draw.model(op.reduce(draw, operator, x, draw.choice(([1, 2], [3], [-3, -2], [1, 2, 3])), 0))
+        return draw.model(op.reduce(draw, operator, x, draw.choice(([1, 2], [2, 1], [1, 2, 3], *negative)), 1))
+    return draw.model(op.reduce(draw, operator, x, draw.choice(([1, 2], [3], [1, 2, 3], *negative)), 0))
+
+
+def _in_another_order(draw: Draw) -> onnx.ModelProto:
+    x = draw.node("Transpose", draw.input((3, 3, 3, 3), symbols=0.2), perm=[0, 2, 3, 1])
+    return draw.model(op.reduce(draw, "ReduceSum", x, draw.choice(([0], [1], [2], [0, 1])), draw.integer(0, 1)))
+
+
+def transpose_through_reduction(draw: Draw) -> onnx.ModelProto:
+    return _reduced(draw, 24)
 
 
 def transpose_through_reduction__left_in_another_order(draw: Draw) -> onnx.ModelProto:
     draw.versions(18)
-    x = draw.node("Transpose", draw.input((3, 3, 3, 3), symbols=0.2), perm=[0, 2, 3, 1])
-    return draw.model(op.reduce(draw, "ReduceSum", x, draw.choice(([0], [1], [2], [0, 1])), draw.integer(0, 1)))
+    return _in_another_order(draw)
 
 
 def transpose_through_reduction__all(draw: Draw) -> onnx.ModelProto:
@@ -196,6 +205,15 @@ def transpose_through_reduction__all(draw: Draw) -> onnx.ModelProto:
     x, order, _ = _moved(draw)
     axes = draw.constant(np.array([], np.int64)) if draw.chance() else None
     return _undone(draw, draw.node("ReduceSum", x, axes, keepdims=1, noop_with_empty_axes=draw.integer(0, 1)), order)
+
+
+def transpose_through_older_reduction(draw: Draw) -> onnx.ModelProto:
+    return _reduced(draw, 17)
+
+
+def transpose_through_older_reduction__left_in_another_order(draw: Draw) -> onnx.ModelProto:
+    draw.versions(8, 12)
+    return _in_another_order(draw)
 
 
 def transpose_through_last_axis(draw: Draw) -> onnx.ModelProto:
