@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -34,9 +38,22 @@ def verdict(rule: str, miss: str, seed: int) -> Verdict:
     return judge(RULES[rule], dict(own.items())[miss], seed, own.companions)
 
 
-@cache
-def found(wrong: Rule) -> str:
-    return harness.caught(wrong, ROUNDS)
+@pytest.fixture(scope="session")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Rule], str]:
+    """What catches a wrong rule, found out once for all of the processes that tests are spread over."""
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def caught(wrong: Rule) -> str:
+        place = folder / f"{wrong.name}.caught"
+        if not place.exists():
+            told = harness.caught(wrong, ROUNDS)
+            with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
+                file.write(told)
+            Path(file.name).replace(place)
+        return place.read_text()
+
+    return caught
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -68,11 +85,11 @@ def test_a_rule_fires(rule: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name)
-def test_a_wrong_rule_is_caught(wrong: Rule) -> None:
+def test_a_wrong_rule_is_caught(wrong: Rule, found: Callable[[Rule], str]) -> None:
     assert found(wrong), f"{wrong.name} ({wrong.algebra}) passed {ROUNDS} rounds"
 
 
-def test_the_harness_catches_all_wrong_rules(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_harness_catches_all_wrong_rules(capsys: pytest.CaptureFixture[str], found: Callable[[Rule], str]) -> None:
     number = sum(bool(found(wrong)) for wrong in WRONG)
     with capsys.disabled():
         print(f"\ncaught {number} of {len(WRONG)} wrong rules")  # noqa: T201 - the catch rate is for the reader
