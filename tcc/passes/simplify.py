@@ -53,7 +53,7 @@ class Simplify(Pass):
 
     equality: str = "value"
     only: str = ""
-    iterations: int = 24
+    iterations: int = 16
     nodes: int = 200_000
     newer: bool = True
 

@@ -61,12 +61,20 @@ def transpose_of_unit_dimensions__no_view(draw: Draw) -> onnx.ModelProto:
     return _transposed(draw, 1, viewed=False)
 
 
+def _convolved(draw: Draw, shape: Sequence[int]) -> Value:
+    """What follows from a convolution: of three dimensions and more by one with a kernel of 1, else a view of one."""
+    if len(shape) < 3:
+        return op.reshape(draw, _convolved(draw, [1] * (3 - len(shape)) + list(shape)), shape)
+    weight = draw.constant(draw.array((shape[1], shape[1], *[1] * (len(shape) - 2))))
+    return draw.node("Conv", draw.tensor(shape, symbols=0.0), weight)
+
+
 def _squeezed(draw: Draw, *, between: bool = False) -> tuple[Value, list[int]]:
     """A view without some of the dimensions of size 1, and its shape; at times its batch is symbolic."""
     sizes = _wide(draw, draw.integer(1, 3))
     kept = _with_ones(draw, sizes, draw.integer(0, 1))
     before = _with_ones(draw, sizes, len(kept) - len(sizes) + draw.integer(0 if len(kept) > len(sizes) else 1, 2))
-    x = draw.tensor(before, symbols=0.0)
+    x = _convolved(draw, before)
     if between:  # elements of two dimensions are mixed: no dimension is left as it was
         kept = [math.prod(sizes), *[1] * draw.integer(0, 1)]
     return op.reshape(draw, x, kept), kept
@@ -89,7 +97,7 @@ def activation_past_squeeze__more_dimensions(draw: Draw) -> onnx.ModelProto:
     """Dimensions of size 1 are put in, not dropped."""
     draw.versions(11)
     sizes = _wide(draw, 2)
-    return _activated(draw, op.reshape(draw, draw.tensor(sizes, symbols=0.0), _with_ones(draw, sizes, 1)))
+    return _activated(draw, op.reshape(draw, _convolved(draw, sizes), _with_ones(draw, sizes, 1)))
 
 
 def _operand(draw: Draw, v: Value, shape: Sequence[int], *, constant: bool = True) -> onnx.ModelProto:
@@ -112,7 +120,7 @@ def constant_past_squeeze__widens(draw: Draw) -> onnx.ModelProto:
 def constant_past_squeeze__mixed(draw: Draw) -> onnx.ModelProto:
     draw.versions(9)
     sizes = _wide(draw, 2)
-    v = op.reshape(draw, draw.tensor((1, *sizes, 1), symbols=0.0), sizes[::-1] if draw.chance() else [math.prod(sizes)])
+    v = op.reshape(draw, _convolved(draw, (1, *sizes, 1)), sizes[::-1] if draw.chance() else [math.prod(sizes)])
     return _operand(draw, v, (1,))
 
 
@@ -139,7 +147,7 @@ def pad_past_squeeze(draw: Draw) -> onnx.ModelProto:
 def pad_past_squeeze__unit(draw: Draw) -> onnx.ModelProto:
     """A dimension of size 1 is padded."""
     draw.versions(11)
-    v = op.reshape(draw, draw.tensor((2, 1, 1, 3), symbols=0.0), [2, 1, 3])
+    v = op.reshape(draw, _convolved(draw, (2, 1, 1, 3)), [2, 1, 3])
     return _padded(draw, v, [2, 1, 3], [0, 1, 0, 0, 0, 0])
 
 
